@@ -1,0 +1,161 @@
+"""The in-process bus: a queue in SQLite, so that what was published outlives the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+import msgpack
+from prometheus_client import Counter, Gauge
+
+from libs.common import clock, observability
+from libs.common.bus.port import Consumer, Message
+from libs.common.errors import Code, MienError
+from libs.common.storage.sqlite import Database
+
+log = logging.getLogger("mien.bus")
+WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
+DEAD = Counter("mien_bus_dead_letters_total", "Messages given up", ["queue"])
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS message (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    queue TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    due_ms INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    UNIQUE (queue, message_id)
+);
+CREATE INDEX IF NOT EXISTS message_due ON message (queue, due_ms, seq);
+CREATE TABLE IF NOT EXISTS dead_letter (
+    seq INTEGER PRIMARY KEY,
+    queue TEXT NOT NULL,
+    message_id TEXT NOT NULL,
+    died_ms INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    envelope BLOB NOT NULL
+);
+"""
+PAGE = 32
+
+
+class LocalBus:
+    """Satisfies :class:`libs.common.bus.port.Bus` within one process."""
+
+    def __init__(self, database: Database, *, capacity: int = 10_000, attempts: int = 8) -> None:
+        self._database = database
+        self._capacity = capacity
+        self._attempts = attempts
+        self._consumers: dict[str, Consumer] = {}
+        self._topics: dict[str, list[str]] = {}
+        self._awake: dict[str, asyncio.Event] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def subscribe(self, topic: str, subscriber: str, consume: Consumer) -> None:
+        queue = f"{topic}.{subscriber}"
+        self._topics.setdefault(topic, []).append(queue)
+        self._consumers[queue] = consume
+        self._awake[queue] = asyncio.Event()
+
+    async def start(self) -> None:
+        self._tasks = [asyncio.create_task(self._drain(queue), name=queue) for queue in self._consumers]
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
+
+    async def publish(self, message: Message) -> None:
+        queues = self._topics.get(message.topic, [])
+        envelope = _pack(replace(message, request_id=message.request_id or observability.REQUEST.get()))
+        await self._database.write(lambda db: self._insert(db, queues, message.message_id, envelope))
+        for queue in queues:
+            self._awake[queue].set()
+
+    def _insert(self, db: sqlite3.Connection, queues: list[str], message_id: str, envelope: bytes) -> None:
+        for queue in queues:
+            waiting = db.execute("SELECT count(*) FROM message WHERE queue = ?", (queue,)).fetchone()[0]
+            if waiting >= self._capacity:
+                raise MienError(Code.OVERLOADED, f"{waiting} messages wait in {queue}", retry_after_s=1)
+            db.execute(
+                "INSERT INTO message (queue, message_id, due_ms, attempt, envelope) VALUES (?, ?, ?, 1, ?)"
+                " ON CONFLICT DO NOTHING",
+                (queue, message_id, clock.now_ms(), envelope),
+            )
+            WAITING.labels(queue).set(waiting + 1)
+
+    async def _drain(self, queue: str) -> None:
+        """Deliver what is due, oldest first, for as long as the process lives."""
+        while True:
+            self._awake[queue].clear()
+            rows = await self._database.rows(
+                "SELECT seq, attempt, envelope FROM message WHERE queue = ? AND due_ms <= ? ORDER BY seq LIMIT ?",
+                (queue, clock.now_ms(), PAGE),
+            )
+            for row in rows:
+                await self._deliver(queue, row)
+            if not rows:
+                await self._sleep(queue)
+
+    async def _sleep(self, queue: str) -> None:
+        """Until something is published or the next retry is due."""
+        rows = await self._database.rows("SELECT min(due_ms) FROM message WHERE queue = ?", (queue,))
+        due = rows[0][0]
+        wait_s = None if due is None else max(0.01, (due - clock.now_ms()) / 1000)
+        try:
+            await asyncio.wait_for(self._awake[queue].wait(), wait_s)
+        except TimeoutError:
+            return
+
+    async def _deliver(self, queue: str, row: sqlite3.Row) -> None:
+        message = replace(_unpack(row["envelope"]), attempt=row["attempt"])
+        try:
+            with observability.request(message.request_id or message.message_id):
+                await self._consumers[queue](message)
+        except Exception as failure:
+            await self._failed(queue, row, message, failure)
+        else:
+            await self._database.write(lambda db: db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],)))
+
+    async def _failed(self, queue: str, row: sqlite3.Row, message: Message, failure: Exception) -> None:
+        reason = f"{type(failure).__name__}: {failure}"
+        if message.attempt >= self._attempts:
+            log.error("gave up %s in %s after %d attempts: %s", message.message_id, queue, message.attempt, reason)
+            DEAD.labels(queue).inc()
+            await self._database.write(lambda db: _bury(db, queue, row, message, reason))
+            return
+        log.warning("retry %s in %s after attempt %d: %s", message.message_id, queue, message.attempt, reason)
+        due_ms = clock.now_ms() + backoff_ms(message.attempt)
+        await self._database.write(
+            lambda db: db.execute(
+                "UPDATE message SET attempt = attempt + 1, due_ms = ? WHERE seq = ?", (due_ms, row["seq"])
+            )
+        )
+
+
+def backoff_ms(attempt: int) -> int:
+    """Exponential from 0.2 s to 60 s with full jitter, in milliseconds."""
+    return int(random.uniform(0.5, 1.0) * min(60_000, 200 * 2 ** (attempt - 1)))  # noqa: S311
+
+
+def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, message: Message, reason: str) -> None:
+    db.execute(
+        "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
+        (row["seq"], queue, message.message_id, clock.now_ms(), reason, row["envelope"]),
+    )
+    db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+
+
+def _pack(message: Message) -> bytes:
+    return msgpack.packb(vars(message))
+
+
+def _unpack(envelope: bytes) -> Message:
+    fields: dict[str, Any] = msgpack.unpackb(envelope)
+    return Message(**fields)

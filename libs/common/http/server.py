@@ -1,0 +1,176 @@
+"""The HTTP edge every service shares: request ids, the error body, limits, service-level resources."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
+
+from libs.common import observability
+from libs.common.errors import Code, MienError
+from libs.common.http.openapi import add_docs
+from libs.common.http.routes import REQUEST_ID_HEADER, Routes, encode
+from libs.common.ids import REQUEST_ID, new_request_id
+
+MAX_BODY_BYTES = 128 * 1024 * 1024
+VERSION = {"Version": {"api": 6, "major": 0, "minor": 1, "patch": 0}}
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Health = Callable[[], Awaitable[dict[str, Any]]]
+
+log = logging.getLogger("mien.http")
+REQUESTS = Counter("mien_http_requests_total", "Requests answered", ["service", "method", "route", "status"])
+SECONDS = Histogram("mien_http_request_seconds", "Time to answer", ["service", "method", "route"])
+SERVICE = web.AppKey("service", str)
+
+_STATUS_CODES = {
+    404: Code.ROUTE_MISSING,
+    405: Code.METHOD_NOT_ALLOWED,
+    413: Code.BODY_TOO_LARGE,
+    415: Code.UNSUPPORTED_MEDIA,
+}
+
+
+def build_app(
+    title: str,
+    tables: Iterable[tuple[str, Routes]],
+    health: Health,
+    version: dict[str, Any] | None = None,
+    max_body_bytes: int = MAX_BODY_BYTES,
+) -> web.Application:
+    """An application with ``tables`` of routes under their prefixes and the service-level resources.
+
+    ``health`` answers what ``/healthcheck`` adds to its body, or raises MienError when not ready.
+    """
+    app = web.Application(client_max_size=max_body_bytes, middlewares=[_identify, _explain, _bound])
+    app[SERVICE] = title
+    documented = []
+    for prefix, routes in tables:
+        for route in routes:
+            app.router.add_route(route.method, prefix + route.path, route)
+            documented.append((prefix, routes.service, route))
+    prefixes = {"", *(prefix for prefix, _ in tables)}
+    for prefix in sorted(prefixes):
+        app.router.add_get(f"{prefix}/version", _constant(version or VERSION))
+        app.router.add_get(f"{prefix}/healthcheck", _healthcheck(health))
+        app.router.add_get(f"{prefix}/metrics", _metrics)
+    add_docs(app, title, documented, sorted(prefixes))
+    return app
+
+
+@web.middleware
+async def _identify(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give every request an id, echo it, log and count the answer."""
+    started = time.perf_counter()
+    given = request.headers.get(REQUEST_ID_HEADER)
+    valid = given is None or REQUEST_ID.match(given)
+    request_id = given if given and valid else new_request_id()
+    with observability.request(request_id):
+        if valid:
+            response = await handler(request)
+        else:
+            response = _error(MienError(Code.BAD_HEADER, f"{REQUEST_ID_HEADER}: not <10 digits>,<uuid4>"))
+        _record(request, response, time.perf_counter() - started)
+    if not response.prepared:
+        response.headers[REQUEST_ID_HEADER] = request_id
+    return response
+
+
+def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    resource = request.match_info.route.resource
+    route = resource.canonical if resource else "-"
+    service = request.app[SERVICE]
+    REQUESTS.labels(service, request.method, route, response.status).inc()
+    SECONDS.labels(service, request.method, route).observe(seconds)
+    level = logging.INFO if response.status < 500 else logging.ERROR
+    log.log(level, "%s %s %s %d %.1fms", service, request.method, route, response.status, seconds * 1000)
+
+
+@web.middleware
+async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Every failure leaves as the contract's error body."""
+    try:
+        return await handler(request)
+    except MienError as error:
+        return _error(error)
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        code = _STATUS_CODES.get(error.status, Code.BAD_BODY if error.status < 500 else Code.INTERNAL)
+        return _error(MienError(code, _http_detail(request, error), status=error.status))
+    except (ConnectionError, asyncio.IncompleteReadError):
+        raise
+    except Exception:
+        log.exception("unexpected failure on %s %s", request.method, request.path)
+        return _error(MienError(Code.INTERNAL, "the failure was logged under this request id"))
+
+
+def _http_detail(request: web.Request, error: web.HTTPException) -> str:
+    if error.status == 413:
+        return f"a request may have {request.app._client_max_size} bytes"  # noqa: SLF001
+    return f"{request.method} {request.path}: {error.reason}"
+
+
+def _error(error: MienError) -> web.Response:
+    body, kind = encode(error.body(), "application/json")
+    headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
+    return web.Response(body=body, status=error.status, content_type=kind, headers=headers)
+
+
+@web.middleware
+async def _bound(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a body that says it is too large before reading any of it."""
+    limit = request.app._client_max_size  # noqa: SLF001
+    if request.content_length is not None and request.content_length > limit:
+        raise MienError(Code.BODY_TOO_LARGE, f"{request.content_length} bytes; a request may have {limit}")
+    return await handler(request)
+
+
+def _constant(content: dict[str, Any]) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        body, kind = encode(content, "application/json")
+        return web.Response(body=body, content_type=kind)
+
+    return answer
+
+
+def _healthcheck(health: Health) -> Handler:
+    async def answer(_: web.Request) -> web.Response:
+        started = time.perf_counter()
+        details = await health()
+        content = {"execution_time": round(time.perf_counter() - started, 6), **details}
+        body, kind = encode(content, "application/json")
+        return web.Response(body=body, content_type=kind)
+
+    return answer
+
+
+async def _metrics(_: web.Request) -> web.Response:
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+class Servers:
+    """The listening applications of one process."""
+
+    def __init__(self) -> None:
+        self._runners: list[web.AppRunner] = []
+
+    async def start(self, app: web.Application, host: str, port: int) -> int:
+        """Serve ``app``; port 0 takes a free one. Returns the port. Raises OSError when it is taken."""
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        self._runners.append(runner)
+        site = web.TCPSite(runner, host, port, shutdown_timeout=10.0)
+        await site.start()
+        return runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop accepting, let requests in flight finish, close."""
+        for runner in self._runners:
+            await runner.cleanup()
+        self._runners.clear()

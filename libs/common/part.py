@@ -1,0 +1,39 @@
+"""A service that has been built: what the process that runs it needs to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import web
+
+from libs.common.http.routes import Routes
+from libs.common.http.server import Health
+
+
+async def _nothing() -> None:
+    return None
+
+
+async def _healthy() -> dict[str, Any]:
+    return {}
+
+
+@dataclass
+class Part:
+    """One service, ready to be served and called.
+
+    ``service`` holds the use cases; ``routes`` find it under ``key`` in their application, and other services
+    call it through ``ports`` (the Protocols of ``libs.common.ports`` it satisfies). ``start`` begins background
+    work, ``stop`` ends it and closes the stores. ``health`` raises MienError while the service is not ready.
+    """
+
+    name: str
+    routes: Routes
+    key: web.AppKey[Any]
+    service: Any
+    ports: tuple[type[Any], ...] = ()
+    start: Callable[[], Awaitable[None]] = field(default=_nothing)
+    stop: Callable[[], Awaitable[None]] = field(default=_nothing)
+    health: Health = field(default=_healthy)

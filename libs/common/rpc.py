@@ -1,0 +1,97 @@
+"""A port over HTTP: the same Protocol, made out of an address.
+
+A port's methods take and return wire models, ids and plain data, so one adapter serves them all: the call
+is ``POST /rpc/<Port>/<method>`` with its arguments as a msgpack array, the answer is msgpack, an error is the
+contract's body and comes out as the same :class:`MienError`. The next transport (a bus) has the same shape.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast, get_type_hints
+
+import aiohttp
+import msgpack
+from pydantic import TypeAdapter, ValidationError
+
+from libs.common.errors import Code, MienError
+from libs.common.http.routes import MSGPACK, REQUEST_ID_HEADER, Call, Reply, Routes
+from libs.common.ids import new_request_id
+from libs.common.observability import REQUEST
+from libs.common.wire.base import fault
+
+P = TypeVar("P")
+
+
+class Method:
+    """One method of a port and how its arguments and answer cross the wire."""
+
+    def __init__(self, port: type[Any], name: str) -> None:
+        function = getattr(port, name)
+        hints = get_type_hints(function, include_extras=True)
+        returned = hints.pop("return")
+        names = [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
+        self.path = f"/rpc/{port.__name__}/{name}"
+        self.arguments = TypeAdapter(tuple[tuple(hints[parameter] for parameter in names)] if names else tuple[()])
+        self.answer = TypeAdapter(returned)
+
+
+def methods(port: type[Any]) -> dict[str, Method]:
+    """The methods a port declares."""
+    return {
+        name: Method(port, name)
+        for name, member in vars(port).items()
+        if inspect.iscoroutinefunction(member) and not name.startswith("_")
+    }
+
+
+def expose(port: type[P], implementation: P) -> Routes:
+    """Routes that serve ``implementation`` to other processes. For service ports only, never the gateway."""
+    routes = Routes(f"{port.__name__.lower()}-rpc", "")
+    for name, method in methods(port).items():
+        routes.post(method.path, public=False, consumes=(MSGPACK,))(_served(method, getattr(implementation, name)))
+    return routes
+
+
+def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Call], Awaitable[Reply]]:
+    async def serve(call: Call) -> Reply:
+        raw = await call.request.read()
+        try:
+            arguments = method.arguments.validate_python(tuple(msgpack.unpackb(raw, strict_map_key=False)))
+        except (ValueError, ValidationError) as wrong:
+            detail = fault(wrong, "rpc") if isinstance(wrong, ValidationError) else str(wrong)
+            raise MienError(Code.BAD_BODY, detail) from None
+        result = await run(*arguments)
+        return Reply(msgpack.packb(method.answer.dump_python(result)), content_type=MSGPACK)
+
+    serve.__name__ = method.path.replace("/", "_").strip("_")
+    return serve
+
+
+def remote(port: type[P], address: str, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> P:
+    """``port`` as served at ``address`` (``http://host:port``).
+
+    Every method raises what the other side raised, or REQUEST_TIMEOUT / CONNECTION when it did not answer.
+    """
+    members = {name: _called(method, address, session, timeout_s) for name, method in methods(port).items()}
+    return cast("P", type(f"Remote{port.__name__}", (), members)())
+
+
+def _called(method: Method, address: str, session: aiohttp.ClientSession, timeout_s: float) -> Callable[..., Any]:
+    async def call(_self: Any, *arguments: Any) -> Any:
+        body = msgpack.packb(list(method.arguments.dump_python(arguments)))
+        headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with session.post(address + method.path, data=body, headers=headers, timeout=timeout) as answer:
+                raw = await answer.read()
+                if answer.status >= 400:
+                    raise MienError.from_body(await answer.json(), answer.status)
+        except TimeoutError:
+            raise MienError(Code.REQUEST_TIMEOUT, f"{method.path} took over {timeout_s:g} s") from None
+        except aiohttp.ClientError as failure:
+            raise MienError(Code.CONNECTION, f"{method.path}: {type(failure).__name__}") from None
+        return method.answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
+
+    return call

@@ -1,0 +1,85 @@
+"""Settings: the environment first, read here and nowhere else."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from libs.common.wire.base import Commas
+
+PORT_OFFSETS = {
+    "gateway": 0,
+    "image_store": 20,
+    "faces": 30,
+    "events": 40,
+    "handlers": 90,
+    "matcher": 100,
+    "remote_sdk": 220,
+}
+"""Distance of each service's conventional port from the gateway's."""
+
+
+class SdkSettings(BaseSettings):
+    """remote_sdk. ``device`` and ``precision`` that cannot be had are a refusal to start."""
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_SDK_")
+
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    workers: int = Field(0, ge=0, le=256, description="compute threads; 0 = one per core")
+    detect_long_side: int = Field(1600, ge=80, le=8000, description="pixels the picture is scaled to")
+    detect_pyramid: float = Field(2 / 3, gt=0.3, lt=1)
+    detect_threshold: float = 0.0
+    queue_limit: int = Field(256, ge=1, description="pictures waiting before the door answers 503")
+    queue_age_s: float = Field(30.0, gt=0, description="how long a picture may wait before the door answers 503")
+    max_image_bytes: int = 32 * 1024 * 1024
+    max_image_pixels: int = 50_000_000
+    max_images: int = 100
+    allow: Annotated[list[str], NoDecode, Commas] = Field(
+        [], description="sensitive estimators the operator allows: ethnicity, emotion"
+    )
+
+
+class FetchSettings(BaseSettings):
+    """Pictures fetched from the web; off unless ``allow_urls``."""
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_FETCH_")
+
+    allow_urls: bool = False
+    allow_networks: Annotated[list[str], NoDecode, Commas] = Field(
+        [], description="private CIDR ranges that may be fetched from all the same, e.g. 192.168.7.0/24"
+    )
+    max_bytes: int = 32 * 1024 * 1024
+    max_redirects: int = 3
+    timeout_s: float = 10.0
+
+
+class Settings(BaseSettings):
+    """The embedded suite."""
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_")
+
+    data_dir: Path = Path("data")
+    host: str = "127.0.0.1"
+    port: int = Field(5000, ge=0, le=65000)
+    gateway_port: int | None = None
+    image_store_port: int | None = None
+    faces_port: int | None = None
+    events_port: int | None = None
+    handlers_port: int | None = None
+    matcher_port: int | None = None
+    remote_sdk_port: int | None = None
+    calls: Literal["local", "http"] = Field("local", description="how services call each other")
+    durable: bool = Field(True, description="wait for the disk on every commit")
+    max_body_bytes: int = 128 * 1024 * 1024
+    log_level: str = "WARNING"
+    sdk: SdkSettings = Field(default_factory=SdkSettings)
+    fetch: FetchSettings = Field(default_factory=FetchSettings)
+
+    def port_of(self, service: str) -> int:
+        """The port a service listens on: its own setting, else the gateway's plus the conventional distance."""
+        own = getattr(self, f"{service}_port")
+        return own if own is not None else self.port + PORT_OFFSETS[service]

@@ -1,0 +1,101 @@
+"""What every wire model shares: strictness, and how bytes, flags and comma lists look."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    SerializationInfo,
+    ValidationError,
+    WithJsonSchema,
+)
+
+T = TypeVar("T")
+
+
+class Wire(BaseModel):
+    """A model that crosses a wire. Unknown fields are refused, as the contract asks."""
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+
+
+def _blob_in(value: Any) -> Any:
+    if isinstance(value, str):
+        try:
+            return base64.b64decode(value, validate=True)
+        except (binascii.Error, ValueError):
+            raise ValueError("is not base64") from None
+    return value
+
+
+def _blob_out(value: bytes, info: SerializationInfo) -> Any:
+    return base64.b64encode(value).decode() if info.mode == "json" else value
+
+
+Blob = Annotated[
+    bytes,
+    BeforeValidator(_blob_in),
+    PlainSerializer(_blob_out),
+    WithJsonSchema({"type": "string", "contentEncoding": "base64"}),
+]
+"""Bytes: base64 text in JSON, native bytes in msgpack and in process."""
+
+
+def _flag_in(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("should be 0 or 1")
+    return int(value) if value in ("0", "1") else value
+
+
+Flag = Annotated[Literal[0, 1], BeforeValidator(_flag_in), WithJsonSchema({"type": "integer", "enum": [0, 1]})]
+"""A boolean of the contract: 0 or 1."""
+
+
+def _split(value: Any) -> Any:
+    return [part.strip() for part in value.split(",") if part.strip()] if isinstance(value, str) else value
+
+
+Commas = BeforeValidator(_split)
+"""Marks a list that a query string carries as ``a,b,c``: ``Annotated[list[Id], Commas]``."""
+
+Unit = Annotated[float, Field(ge=0, le=1)]
+Angle = Annotated[float, Field(ge=0, le=180)]
+
+
+class Page(Wire):
+    """Paging of a listing."""
+
+    page: int = Field(1, ge=1, le=1_000_000)
+    page_size: int = Field(10, ge=1, le=1000)
+
+    @property
+    def offset(self) -> int:
+        return (self.page - 1) * self.page_size
+
+
+def fault(error: ValidationError, where: str = "") -> str:
+    """One line that says what was wrong and where: ``policies.match_policy.0.limit: should be ...``."""
+    lines = (f"{_path(where, item['loc'])}: {_reason(item)}" for item in error.errors(include_url=False)[:5])
+    return "; ".join(lines)
+
+
+def _path(where: str, location: Iterable[int | str]) -> str:
+    parts = [where, *(str(step) for step in location if not str(step).startswith("function-"))]
+    return ".".join(part for part in parts if part) or "body"
+
+
+def _reason(item: Any) -> str:
+    return item["msg"].removeprefix("Value error, ")
+
+
+def chunks(items: list[T], size: int) -> Iterator[list[T]]:
+    """``items`` in consecutive lists of at most ``size``."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -1,0 +1,186 @@
+"""What is seen in a picture: boxes, landmarks, attributes, descriptors. Section 6 of the wire contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, Field
+
+from libs.common.wire.base import Blob, Unit, Wire
+
+EMOTIONS = {1: "anger", 2: "disgust", 3: "fear", 4: "happiness", 5: "neutral", 6: "sadness", 7: "surprise"}
+MASKS = {1: "missing", 2: "medical_mask", 3: "occluded"}
+LIVENESS = {0: "spoof", 1: "real", 2: "unknown"}
+DEEPFAKE = {0: "fake", 1: "real"}
+ETHNICITIES = {1: "indian", 2: "asian", 3: "african_american", 4: "caucasian"}
+"""Ids as in the client description the project was given."""
+
+
+def id_of(names: dict[int, str], name: str | None) -> int | None:
+    """The contract's id of a word, or None when there is no word."""
+    return next((number for number, word in names.items() if word == name), None)
+
+
+Pixel = tuple[int, int]
+
+
+class Rect(Wire):
+    """A box in pixels of the EXIF-rotated source picture; may reach over its edge."""
+
+    x: int
+    y: int
+    width: int = Field(ge=1)
+    height: int = Field(ge=1)
+
+
+class HeadPose(Wire):
+    """Degrees, -180..180."""
+
+    pitch: float
+    roll: float
+    yaw: float
+
+
+class Gaze(Wire):
+    pitch: float | None
+    yaw: float | None
+
+
+class Quality(Wire):
+    """Plain image measures of a face, 0..1, 1 = good."""
+
+    blurriness: Unit
+    dark: Unit
+    illumination: Unit
+    specularity: Unit
+    light: Unit
+
+
+class Emotions(Wire):
+    predominant_emotion: str
+    estimations: dict[str, Unit]
+
+
+class FaceOcclusionOfMask(Wire):
+    predominant_occlusion: str
+    estimations: dict[str, Unit]
+
+
+class Mask(Wire):
+    predominant_mask: str
+    estimations: dict[str, Unit]
+    face_occlusion: FaceOcclusionOfMask | None = None
+
+
+class LivenessEstimations(Wire):
+    quality: Unit
+    probability: Unit = Field(validation_alias=AliasChoices("probability", "score"))
+
+
+class Liveness(Wire):
+    prediction: Literal["spoof", "real", "unknown"]
+    estimations: LivenessEstimations
+
+
+class Deepfake(Wire):
+    prediction: Literal["real", "fake"]
+    score: Unit
+
+
+class Glasses(Wire):
+    glasses: Literal["no_glasses", "eyeglasses", "sunglasses"]
+
+
+class Ethnicities(Wire):
+    predominant_ethnicity: str
+    estimations: dict[str, Unit] = {}
+
+
+class BasicAttributes(Wire):
+    """Age in years, gender 0 female / 1 male; each may be unknown."""
+
+    age: Annotated[int, Field(ge=0, le=150)] | None = None
+    gender: Literal[0, 1] | None = None
+    ethnicities: Ethnicities | None = None
+
+
+class FaceAttributes(Wire):
+    """Estimations of one face; a key that was not estimated is null."""
+
+    head_pose: HeadPose | None = None
+    gaze: Gaze | None = None
+    eyes_attributes: dict[str, Any] | None = None
+    mouth_attributes: dict[str, Any] | None = None
+    emotions: Emotions | None = None
+    mask: Mask | None = None
+    glasses: Glasses | None = None
+    liveness: Liveness | None = None
+    quality: Quality | None = None
+    deepfake: Deepfake | None = None
+    face_occlusion: dict[str, Any] | None = None
+    basic_attributes: BasicAttributes | None = None
+
+
+class BodyBasicAttributes(Wire):
+    apparent_age: Annotated[int, Field(ge=0, le=150)] | None = None
+    apparent_gender: Literal[0, 1, 2] | None = None
+
+
+class Headwear(Wire):
+    state: Literal[0, 1, 2] | None = None
+    apparent_color: str | None = None
+
+
+class Sleeve(Wire):
+    length: str | None = None
+
+
+class Colors(Wire):
+    colors: list[str] = []
+
+
+class UpperBody(Wire):
+    headwear: Headwear | None = None
+    sleeve: Sleeve | None = None
+    upper_clothing: Colors | None = None
+
+
+class LowerGarment(Wire):
+    type: str | None = None
+    colors: list[str] = []
+
+
+class Shoes(Wire):
+    apparent_color: str | None = None
+
+
+class LowerBody(Wire):
+    lower_garment: LowerGarment | None = None
+    shoes: Shoes | None = None
+
+
+class Backpack(Wire):
+    state: Literal[0, 1, 2] | None = None
+
+
+class Accessories(Wire):
+    backpack: Backpack | None = None
+
+
+class BodyAttributes(Wire):
+    basic_attributes: BodyBasicAttributes | None = None
+    upper_body: UpperBody | None = None
+    lower_body: LowerBody | None = None
+    accessories: Accessories | None = None
+
+
+class Descriptor(Wire):
+    """A descriptor as it travels between services.
+
+    ``data`` is little-endian float32 of the length its ``version`` has in ``libs.common.descriptors``;
+    ``score`` is the quality of the picture for recognition, 0..1.
+    """
+
+    version: int
+    data: Blob
+    score: Unit | None = None

@@ -1,0 +1,173 @@
+"""Inference: what is asked of remote_sdk and what it answers. Section 7 of the wire contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from libs.common.wire.base import Angle, Blob, Commas, Flag, Unit, Wire
+from libs.common.wire.estimations import (
+    BodyAttributes,
+    Descriptor,
+    FaceAttributes,
+    Pixel,
+    Rect,
+)
+
+Multiface = Annotated[int, Field(ge=0, le=2)]
+"""0 several faces are an error, 1 allowed, 2 keep only the best."""
+ImageType = Annotated[int, Field(ge=0, le=2)]
+"""0 raw picture, 1 face warp (250 x 250), 2 body warp (128 x 256)."""
+
+
+class Image(Wire):
+    """One picture to work on: encoded bytes as they came, nothing decoded."""
+
+    filename: str
+    data: Blob
+    content_type: str | None = None
+    face_bounding_boxes: list[Rect] | None = None
+
+
+class SdkParams(Wire):
+    """Everything that can be asked of one call; the names are those of the query string."""
+
+    detect_face: Flag = 1
+    detect_body: Flag = 0
+    multiface_policy: Multiface = 1
+    image_type: ImageType = 0
+    use_exif_info: Flag = 1
+    extract_exif: Flag = 0
+    aggregate_attributes: Flag = 0
+    estimate_head_pose: Flag = 0
+    estimate_landmarks5: Flag = 0
+    estimate_landmarks68: Flag = 0
+    estimate_quality: Flag = 0
+    estimate_gaze: Flag = 0
+    estimate_eyes_attributes: Flag = 0
+    estimate_mouth_attributes: Flag = 0
+    estimate_emotions: Flag = 0
+    estimate_mask: Flag = 0
+    estimate_glasses: Flag = 0
+    estimate_liveness: Flag = 0
+    liveness_threshold: Unit = 0.88
+    quality_threshold: Unit = 0.0
+    estimate_basic_attributes: Flag = 0
+    estimate_face_descriptor: Flag = 0
+    estimate_body_descriptor: Flag = 0
+    estimate_face_warp: Flag = 0
+    estimate_body_warp: Flag = 0
+    estimate_upper_body: Flag = 0
+    estimate_lower_body: Flag = 0
+    estimate_body_basic_attributes: Flag = 0
+    estimate_accessories: Flag = 0
+    estimate_people_count: Flag = 0
+    people_count_coordinates: Flag = 1
+    estimate_deepfake: Flag = 0
+    estimate_face_occlusion: Flag = 0
+    estimate_image_modification: Flag = 0
+    pitch_threshold: Angle | None = None
+    roll_threshold: Angle | None = None
+    yaw_threshold: Angle | None = None
+    score_threshold: Unit = 0.0
+    mask_states: Annotated[list[Annotated[int, Field(ge=1, le=3)]], Commas] | None = None
+    liveness_states: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Commas] | None = None
+    deepfake_states: Annotated[list[Annotated[int, Field(ge=0, le=1)]], Commas] | None = None
+
+
+class FaceResult(Wire):
+    """One detected face. ``attributes`` holds only what was asked for; ``warp`` is a 250 x 250 JPEG."""
+
+    rect: Rect
+    score: Unit
+    landmarks5: list[Pixel] | None = None
+    landmarks68: list[Pixel] | None = None
+    attributes: FaceAttributes = FaceAttributes()
+    warp: Blob | None = None
+    descriptor: Descriptor | None = None
+
+
+class BodyResult(Wire):
+    rect: Rect
+    score: Unit
+    attributes: BodyAttributes = BodyAttributes()
+    warp: Blob | None = None
+    descriptor: Descriptor | None = None
+
+
+class Person(Wire):
+    """A face, a body, or the pair of one person."""
+
+    face: FaceResult | None = None
+    body: BodyResult | None = None
+
+
+class FilterReason(Wire):
+    filter_name: str
+    object_value: Any
+    threshold_value: Any
+
+
+class FilteredFace(Wire):
+    """A face that was found and then rejected, and why."""
+
+    face: FaceResult
+    filter_reasons: list[FilterReason]
+
+
+class ErrorBody(Wire):
+    error_code: int
+    desc: str
+    detail: str = ""
+    link: str | None = None
+
+
+class ImageResult(Wire):
+    """What one picture gave. With ``status`` 0 only ``error`` means anything.
+
+    ``persons`` are ordered by face (else body) size, largest first.
+    """
+
+    filename: str
+    status: Flag
+    error: ErrorBody
+    exif: dict[str, Any] | None = None
+    persons: list[Person] = []
+    filtered: list[FilteredFace] = []
+
+
+class FaceAggregate(Wire):
+    """One person over several pictures: mean estimations and one descriptor."""
+
+    attributes: FaceAttributes = FaceAttributes()
+    descriptor: Descriptor | None = None
+
+
+class SdkResult(Wire):
+    """``images`` follow the order of the call; ``aggregate`` is set when it was asked for and a face was left."""
+
+    images: list[ImageResult]
+    aggregate: FaceAggregate | None = None
+
+
+class Estimator(Wire):
+    """One slot of the inference service and what fills it."""
+
+    name: str
+    available: bool
+    model: str | None = None
+    version: str | None = None
+    licence: str | None = None
+    source: str | None = None
+    missing: str | None = Field(None, description="what to install, when not available")
+    descriptor_version: int | None = None
+
+
+class Capabilities(Wire):
+    """What this deployment can estimate, by slot name."""
+
+    estimators: dict[str, Estimator]
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    ready: bool
