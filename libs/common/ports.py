@@ -24,6 +24,10 @@ class Sdk(Protocol):
 
     async def capabilities(self) -> Capabilities: ...
 
+    async def require(self, params: SdkParams) -> None:
+        """Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED when the parameters ask for what is not there."""
+        ...
+
     async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
         """Detect, filter, estimate and describe. A bad image fails alone, in its own ``ImageResult``.
 

@@ -104,6 +104,22 @@ class BasicAttributes(Wire):
     ethnicities: Ethnicities | None = None
 
 
+class QualityCheck(Wire):
+    """One face check: what was measured, what is allowed, and whether it passed."""
+
+    name: str
+    object_value: Any
+    threshold: Any
+    result: Literal[0, 1]
+
+
+class FaceQuality(Wire):
+    """``status`` is 1 when every check passed."""
+
+    status: Literal[0, 1]
+    checks: list[QualityCheck]
+
+
 class FaceAttributes(Wire):
     """Estimations of one face; a key that was not estimated is null."""
 
@@ -118,6 +134,7 @@ class FaceAttributes(Wire):
     quality: Quality | None = None
     deepfake: Deepfake | None = None
     face_occlusion: dict[str, Any] | None = None
+    face_quality: FaceQuality | None = None
     basic_attributes: BasicAttributes | None = None
 
 
