@@ -70,7 +70,7 @@ class Database:
             connection.close()
 
     async def read(self, work: Work[T]) -> T:
-        """Run ``work`` on a reader's connection."""
+        """Run ``work`` on a reader's connection; all it reads is of one moment."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
     async def rows(self, sql: str, values: tuple[Any, ...] | dict[str, Any] = ()) -> list[sqlite3.Row]:
@@ -96,7 +96,11 @@ class Database:
         if connection is None:
             connection = self._local.connection = self._connect()
             self._connections.append(connection)
-        return work(connection)
+        connection.execute("BEGIN")
+        try:
+            return work(connection)
+        finally:
+            connection.execute("ROLLBACK")
 
     def _write_loop(self) -> None:
         with contextlib.closing(self._connect()) as connection:

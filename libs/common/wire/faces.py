@@ -31,14 +31,19 @@ class DescriptorDraft(Wire):
     score: Unit | None = None
 
 
-class AttributeDraft(Wire):
-    """Attribute data: either the id of a temporary attribute to copy, or the data itself."""
+class AttributeData(Wire):
+    """What an attribute holds. Samples are the warps the data was made from."""
 
-    attribute_id: Id | None = None
     basic_attributes: StoredBasicAttributes | None = None
     descriptors: Annotated[list[DescriptorDraft], Field(max_length=16)] = []
     face_descriptor_samples: Annotated[list[Id], Field(max_length=1000)] = []
     basic_attributes_samples: Annotated[list[Id], Field(max_length=1000)] = []
+
+
+class AttributeDraft(AttributeData):
+    """A face's attribute: either the id of a temporary attribute to copy, or the data itself."""
+
+    attribute_id: Id | None = None
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
@@ -48,9 +53,11 @@ class AttributeDraft(Wire):
         return self
 
 
-class TemporaryAttributeDraft(AttributeDraft):
-    """Body of POST /attributes. ``attribute_id`` is not part of it on the wire; services may choose it."""
+class TemporaryAttributeDraft(AttributeData):
+    """Body of POST and PUT /attributes. ``attribute_id`` lets the caller choose the id, so that a retry is
+    harmless; ``ttl`` is in seconds."""
 
+    attribute_id: Id | None = None
     ttl: int = Field(300, ge=1, le=86400)
 
 
