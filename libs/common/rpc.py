@@ -19,7 +19,7 @@ from libs.common.errors import Code, MienError
 from libs.common.http.routes import MSGPACK, REQUEST_ID_HEADER, Call, Reply, Routes
 from libs.common.ids import new_request_id
 from libs.common.observability import REQUEST
-from libs.common.wire.base import fault
+from libs.common.wire.base import fault, pack
 
 P = TypeVar("P")
 
@@ -33,8 +33,12 @@ class Method:
         returned = hints.pop("return")
         names = [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
         self.path = f"/rpc/{port.__name__}/{name}"
-        self.arguments = TypeAdapter(tuple[tuple(hints[parameter] for parameter in names)] if names else tuple[()])
+        self.arguments: TypeAdapter[tuple[Any, ...]] = TypeAdapter(_tuple_of([hints[name] for name in names]))
         self.answer = TypeAdapter(returned)
+
+
+def _tuple_of(types: list[Any]) -> Any:
+    return tuple.__class_getitem__(tuple(types)) if types else tuple[()]
 
 
 def methods(port: type[Any]) -> dict[str, Method]:
@@ -63,7 +67,7 @@ def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Cal
             detail = fault(wrong, "rpc") if isinstance(wrong, ValidationError) else str(wrong)
             raise MienError(Code.BAD_BODY, detail) from None
         result = await run(*arguments)
-        return Reply(msgpack.packb(method.answer.dump_python(result)), content_type=MSGPACK)
+        return Reply(pack(method.answer.dump_python(result)), content_type=MSGPACK)
 
     serve.__name__ = method.path.replace("/", "_").strip("_")
     return serve
@@ -80,7 +84,7 @@ def remote(port: type[P], address: str, session: aiohttp.ClientSession, timeout_
 
 def _called(method: Method, address: str, session: aiohttp.ClientSession, timeout_s: float) -> Callable[..., Any]:
     async def call(_self: Any, *arguments: Any) -> Any:
-        body = msgpack.packb(list(method.arguments.dump_python(arguments)))
+        body = pack(list(method.arguments.dump_python(arguments)))
         headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:

@@ -29,17 +29,17 @@ class SdkSettings(BaseSettings):
 
     device: Literal["auto", "cpu", "cuda"] = "auto"
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    workers: int = Field(0, ge=0, le=256, description="compute threads; 0 = one per core")
-    detect_long_side: int = Field(1600, ge=80, le=8000, description="pixels the picture is scaled to")
-    detect_pyramid: float = Field(2 / 3, gt=0.3, lt=1)
+    workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core")
+    detect_long_side: int = Field(default=1600, ge=80, le=8000, description="pixels the picture is scaled to")
+    detect_pyramid: float = Field(default=2 / 3, gt=0.3, lt=1)
     detect_threshold: float = 0.0
-    queue_limit: int = Field(256, ge=1, description="pictures waiting before the door answers 503")
-    queue_age_s: float = Field(30.0, gt=0, description="how long a picture may wait before the door answers 503")
+    queue_limit: int = Field(default=256, ge=1, description="pictures waiting before the door answers 503")
+    queue_age_s: float = Field(default=30.0, gt=0, description="how long a picture may wait before it is answered 503")
     max_image_bytes: int = 32 * 1024 * 1024
     max_image_pixels: int = 50_000_000
     max_images: int = 100
     allow: Annotated[list[str], NoDecode, Commas] = Field(
-        [], description="sensitive estimators the operator allows: ethnicity, emotion"
+        default=[], description="sensitive estimators the operator allows: ethnicity, emotion"
     )
 
 
@@ -50,7 +50,7 @@ class FetchSettings(BaseSettings):
 
     allow_urls: bool = False
     allow_networks: Annotated[list[str], NoDecode, Commas] = Field(
-        [], description="private CIDR ranges that may be fetched from all the same, e.g. 192.168.7.0/24"
+        default=[], description="private CIDR ranges that may be fetched from all the same, e.g. 192.168.7.0/24"
     )
     max_bytes: int = 32 * 1024 * 1024
     max_redirects: int = 3
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Path("data")
     host: str = "127.0.0.1"
-    port: int = Field(5000, ge=0, le=65000)
+    port: int = Field(default=5000, ge=0, le=65000)
     gateway_port: int | None = None
     image_store_port: int | None = None
     faces_port: int | None = None
@@ -72,8 +72,8 @@ class Settings(BaseSettings):
     handlers_port: int | None = None
     matcher_port: int | None = None
     remote_sdk_port: int | None = None
-    calls: Literal["local", "http"] = Field("local", description="how services call each other")
-    durable: bool = Field(True, description="wait for the disk on every commit")
+    calls: Literal["local", "http"] = Field(default="local", description="how services call each other")
+    durable: bool = Field(default=True, description="wait for the disk on every commit")
     max_body_bytes: int = 128 * 1024 * 1024
     log_level: str = "WARNING"
     sdk: SdkSettings = Field(default_factory=SdkSettings)

@@ -16,6 +16,7 @@ from libs.common import clock, observability
 from libs.common.bus.port import Consumer, Message
 from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
+from libs.common.wire.base import pack
 
 log = logging.getLogger("mien.bus")
 WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
@@ -73,6 +74,8 @@ class LocalBus:
 
     async def publish(self, message: Message) -> None:
         queues = self._topics.get(message.topic, [])
+        if not queues:
+            return
         envelope = _pack(replace(message, request_id=message.request_id or observability.REQUEST.get()))
         await self._database.write(lambda db: self._insert(db, queues, message.message_id, envelope))
         for queue in queues:
@@ -153,7 +156,7 @@ def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, message: Message
 
 
 def _pack(message: Message) -> bytes:
-    return msgpack.packb(vars(message))
+    return pack(vars(message))
 
 
 def _unpack(envelope: bytes) -> Message:

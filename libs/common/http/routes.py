@@ -22,7 +22,7 @@ from pydantic_core import to_json
 
 from libs.common.errors import Code, MienError
 from libs.common.ids import NIL, parse_id
-from libs.common.wire.base import fault
+from libs.common.wire.base import fault, pack
 
 JSON, MSGPACK = "application/json", "application/msgpack"
 ACCOUNT_HEADER, REQUEST_ID_HEADER = "Luna-Account-Id", "Luna-Request-Id"
@@ -235,7 +235,7 @@ def accepted(request: web.Request) -> str:
 def encode(content: Any, kind: str) -> tuple[bytes, str]:
     """Models and plain data as JSON (bytes in base64) or msgpack (bytes as they are)."""
     if kind == MSGPACK:
-        return msgpack.packb(plain(content)), MSGPACK
+        return pack(plain(content)), MSGPACK
     return to_json(content, inf_nan_mode="null"), JSON
 
 

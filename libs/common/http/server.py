@@ -112,7 +112,7 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
 
 def _http_detail(request: web.Request, error: web.HTTPException) -> str:
     if error.status == 413:
-        return f"a request may have {request.app._client_max_size} bytes"  # noqa: SLF001
+        return f"a request may have {request.app._client_max_size} bytes"
     return f"{request.method} {request.path}: {error.reason}"
 
 
@@ -125,7 +125,7 @@ def _error(error: MienError) -> web.Response:
 @web.middleware
 async def _bound(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a body that says it is too large before reading any of it."""
-    limit = request.app._client_max_size  # noqa: SLF001
+    limit = request.app._client_max_size
     if request.content_length is not None and request.content_length > limit:
         raise MienError(Code.BODY_TOO_LARGE, f"{request.content_length} bytes; a request may have {limit}")
     return await handler(request)

@@ -7,6 +7,7 @@ import binascii
 from collections.abc import Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
+import msgpack
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -73,8 +74,8 @@ Angle = Annotated[float, Field(ge=0, le=180)]
 class Page(Wire):
     """Paging of a listing."""
 
-    page: int = Field(1, ge=1, le=1_000_000)
-    page_size: int = Field(10, ge=1, le=1000)
+    page: int = Field(default=1, ge=1, le=1_000_000)
+    page_size: int = Field(default=10, ge=1, le=1000)
 
     @property
     def offset(self) -> int:
@@ -99,3 +100,10 @@ def _reason(item: Any) -> str:
 def chunks(items: list[T], size: int) -> Iterator[list[T]]:
     """``items`` in consecutive lists of at most ``size``."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def pack(content: Any) -> bytes:
+    """Plain data as msgpack."""
+    packed = msgpack.packb(content)
+    assert packed is not None
+    return packed

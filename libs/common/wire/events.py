@@ -105,8 +105,8 @@ class Event(Wire):
     match_result: list[dict[str, Any]] | None = None
     top_match: TopMatch | None = None
     insert_time: Time | None = None
-    face_descriptor: Descriptor | None = Field(None, description="stored; read by the descriptor route only")
-    body_descriptor: Descriptor | None = Field(None, description="stored; read by the descriptor route only")
+    face_descriptor: Descriptor | None = Field(default=None, description="stored; read by the descriptor route only")
+    body_descriptor: Descriptor | None = Field(default=None, description="stored; read by the descriptor route only")
 
 
 EVENT_TARGETS = tuple(name for name in Event.model_fields if name not in ("face_descriptor", "body_descriptor"))
@@ -130,7 +130,7 @@ class EventFilter(Wire):
     handler_ids: Annotated[list[Id], Commas] | None = None
     face_ids: Annotated[list[Id], Commas] | None = None
     external_ids: Annotated[list[str], Commas] | None = None
-    user_data: str | None = Field(None, description="substring, case-insensitive")
+    user_data: str | None = Field(default=None, description="substring, case-insensitive")
     sources: Annotated[list[str], Commas] | None = None
     track_ids: Annotated[list[str], Commas] | None = None
     stream_ids: Annotated[list[str], Commas] | None = None

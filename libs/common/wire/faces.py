@@ -58,7 +58,7 @@ class TemporaryAttributeDraft(AttributeData):
     harmless; ``ttl`` is in seconds."""
 
     attribute_id: Id | None = None
-    ttl: int = Field(300, ge=1, le=86400)
+    ttl: int = Field(default=300, ge=1, le=86400)
 
 
 class FaceDraft(Wire):

@@ -28,7 +28,7 @@ class HandlerDraft(Wire):
     """Body of POST and PUT /handlers. ``is_dynamic`` of older clients is understood, never emitted."""
 
     description: Description = ""
-    handler_type: Literal[0, 1, 2] = Field(0, validation_alias=AliasChoices("handler_type", "is_dynamic"))
+    handler_type: Literal[0, 1, 2] = Field(default=0, validation_alias=AliasChoices("handler_type", "is_dynamic"))
     policies: Policies | None = None
     lambda_id: Id | None = None
 
@@ -56,7 +56,7 @@ class Handler(Wire):
 
 
 class HandlerFilter(Wire):
-    description: str | None = Field(None, description="substring")
+    description: str | None = Field(default=None, description="substring")
     handler_type: Annotated[int, Field(ge=0, le=2)] | None = None
 
 
@@ -75,8 +75,8 @@ class EmitQuery(Wire):
     district: Word | None = None
     street: Word | None = None
     house_number: Word | None = None
-    latitude: float | None = Field(None, ge=-90, le=90)
-    longitude: float | None = Field(None, ge=-180, le=180)
+    latitude: float | None = Field(default=None, ge=-90, le=90)
+    longitude: float | None = Field(default=None, ge=-180, le=180)
     image_type: ImageType = 0
     use_exif_info: Flag = 1
 

@@ -47,7 +47,7 @@ class CandidateBlock(Wire):
     """One search: which candidates, how many, how similar at least (inclusive), which keys of them."""
 
     filters: Candidates
-    limit: int = Field(3, ge=1)
+    limit: int = Field(default=3, ge=1)
     threshold: Unit = 0.0
     targets: list[str] | None = None
 
@@ -109,7 +109,7 @@ class RawMatchRequest(Wire):
 
     references: Annotated[list[BinaryReference], Field(min_length=1)]
     candidates: Annotated[list[BinaryReference], Field(min_length=1)]
-    limit: int = Field(MAX_CANDIDATES, ge=1)
+    limit: int = Field(default=MAX_CANDIDATES, ge=1)
     threshold: Unit = 0.0
 
 
@@ -119,7 +119,7 @@ class Match(Wire):
     face: dict[str, Any] | None = None
     event: dict[str, Any] | None = None
     attribute: dict[str, Any] | None = None
-    candidate: dict[str, Any] | None = Field(None, description="raw match only: id and type of the candidate")
+    candidate: dict[str, Any] | None = Field(default=None, description="raw match only: id and type of the candidate")
     similarity: Unit
 
 

@@ -100,7 +100,7 @@ class Filters(Wire):
     ethnicities: Annotated[list[Annotated[int, Field(ge=1, le=4)]], NonEmpty] | None = None
     emotions: Annotated[list[Annotated[int, Field(ge=1, le=7)]], NonEmpty] | None = None
     mask: Annotated[list[Annotated[int, Field(ge=1, le=3)]], NonEmpty] | None = Field(
-        None, validation_alias=AliasChoices("mask", "masks")
+        default=None, validation_alias=AliasChoices("mask", "masks")
     )
     liveness: Annotated[list[Annotated[int, Field(ge=0, le=2)]], NonEmpty] | None = None
     deepfake: Annotated[list[Annotated[int, Field(ge=0, le=1)]], NonEmpty] | None = None
@@ -113,7 +113,7 @@ class MatchPolicy(Wire):
     label: str = Field(min_length=1, max_length=36)
     candidates: Candidates
     filters: Filters = Filters()
-    limit: int = Field(3, ge=1)
+    limit: int = Field(default=3, ge=1)
     threshold: Unit = 0.0
     targets: list[str] | None = None
     descriptor: Literal["face", "body"] = "face"
@@ -146,7 +146,7 @@ class ImageOriginPolicy(Wire):
 
 class AttributePolicy(Wire):
     store_attribute: Flag = 0
-    ttl: int = Field(300, ge=1, le=86400)
+    ttl: int = Field(default=300, ge=1, le=86400)
     filters: Filters = Filters()
 
 
@@ -180,7 +180,7 @@ class BasicAuthorization(Wire):
 
 
 class CallbackParams(Wire):
-    timeout: float = Field(10.0, gt=0, le=60)
+    timeout: float = Field(default=10.0, gt=0, le=60)
     content_type: Literal["application/json", "application/msgpack"] = "application/json"
     headers: Annotated[dict[str, str], Field(max_length=50)] = {}
 

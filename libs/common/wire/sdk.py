@@ -160,7 +160,7 @@ class Estimator(Wire):
     version: str | None = None
     licence: str | None = None
     source: str | None = None
-    missing: str | None = Field(None, description="what to install, when not available")
+    missing: str | None = Field(default=None, description="what to install, when not available")
     descriptor_version: int | None = None
 
 

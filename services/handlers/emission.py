@@ -1,0 +1,162 @@
+"""The state of one emission while the steps of the pipeline work on it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from libs.common.ids import Id
+from libs.common.wire.estimations import (
+    DEEPFAKE,
+    EMOTIONS,
+    ETHNICITIES,
+    LIVENESS,
+    MASKS,
+    Descriptor,
+    FaceAttributes,
+    id_of,
+)
+from libs.common.wire.events import Location, TopMatch
+from libs.common.wire.faces import Face
+from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
+from libs.common.wire.matcher import Match
+from libs.common.wire.policies import Policies
+from libs.common.wire.sdk import ErrorBody, Image, ImageResult, Person
+from services.handlers.filters import Facts
+
+
+@dataclass
+class Source:
+    """One picture of the call. ``image`` is None when it could not be had; then ``error`` says why."""
+
+    filename: str
+    image: Image | None = None
+    error: ErrorBody | None = None
+    detect_time: datetime | None = None
+    detect_ts: float | None = None
+    image_origin: str | None = None
+    sample_id: Id | None = None
+
+
+@dataclass
+class Seen:
+    """One detection: a person in one picture, and what was stored of it."""
+
+    source: Source
+    person: Person
+    face_sample: Id | None = None
+    body_sample: Id | None = None
+
+
+@dataclass
+class Draft:
+    """An event in the making. ``matches`` keeps the order of the executed searches; None before any."""
+
+    event_id: Id
+    seen: list[Seen]
+    attributes: FaceAttributes
+    descriptor: Descriptor | None
+    body_descriptor: Descriptor | None
+    tags: list[str]
+    matches: dict[str, list[Match]] = field(default_factory=dict)
+    attribute_id: Id | None = None
+    face: Face | None = None
+    stored: bool = False
+
+    @property
+    def has_face(self) -> bool:
+        return any(seen.person.face for seen in self.seen)
+
+    @property
+    def has_body(self) -> bool:
+        return any(seen.person.body for seen in self.seen)
+
+    @property
+    def face_samples(self) -> list[Id]:
+        return [seen.face_sample for seen in self.seen if seen.face_sample]
+
+    @property
+    def body_samples(self) -> list[Id]:
+        return [seen.body_sample for seen in self.seen if seen.body_sample]
+
+    def facts(self) -> Facts:
+        """What the filters of policies may look at, now."""
+        found, basic = self.attributes, self.attributes.basic_attributes
+        ethnicity = basic.ethnicities.predominant_ethnicity if basic and basic.ethnicities else None
+        return Facts(
+            gender=basic.gender if basic else None,
+            age=basic.age if basic else None,
+            ethnicity=id_of(ETHNICITIES, ethnicity),
+            emotion=id_of(EMOTIONS, found.emotions.predominant_emotion if found.emotions else None),
+            mask=id_of(MASKS, found.mask.predominant_mask if found.mask else None),
+            liveness=id_of(LIVENESS, found.liveness.prediction if found.liveness else None),
+            deepfake=id_of(DEEPFAKE, found.deepfake.prediction if found.deepfake else None),
+            tops={label: found[0].similarity if found else 0.0 for label, found in self.matches.items()},
+        )
+
+    def top_match(self) -> TopMatch | None:
+        """The best candidate over all searches; on a tie the first search's."""
+        tops = [(label, found[0]) for label, found in self.matches.items() if found]
+        if not tops:
+            return None
+        label, best = max(tops, key=lambda top: top[1].similarity)
+        kind = "face" if best.face is not None else "event" if best.event is not None else "attribute"
+        keys: dict[str, Any] = getattr(best, kind)
+        return TopMatch(
+            label=label,
+            similarity=best.similarity,
+            object_type=kind,
+            object_id=keys[f"{kind}_id"],
+            external_id=keys.get("external_id"),
+        )
+
+
+Undo = Callable[[], Awaitable[None]]
+
+
+@dataclass
+class Emission:
+    """One call of generate-events: what was asked, and what has come of it so far."""
+
+    account: Id
+    handler_id: Id
+    policies: Policies
+    query: EmitQuery
+    meta: dict[str, Any] | None
+    created: datetime
+    ended: datetime | None
+    sources: list[Source]
+    results: dict[int, ImageResult] = field(default_factory=dict)
+    drafts: list[Draft] = field(default_factory=list)
+    filtered: list[FilteredDetection] = field(default_factory=list)
+    undo: list[Undo] = field(default_factory=list)
+
+    @property
+    def location(self) -> Location:
+        query = self.query
+        position = None
+        if query.longitude is not None:
+            position = {"longitude": query.longitude, "latitude": query.latitude}
+        return Location.model_validate(
+            {
+                "city": query.city,
+                "area": query.area,
+                "district": query.district,
+                "street": query.street,
+                "house_number": query.house_number,
+                "geo_position": position,
+            }
+        )
+
+    def reports(self) -> list[ImageReport]:
+        """How every picture fared, in the order of the call."""
+        return [self._report(index, source) for index, source in enumerate(self.sources)]
+
+    def _report(self, index: int, source: Source) -> ImageReport:
+        result = self.results.get(index)
+        if result is None:
+            assert source.error is not None
+            return ImageReport(filename=source.filename, status=0, error=source.error)
+        return ImageReport(filename=source.filename, status=result.status, error=result.error, exif=result.exif)

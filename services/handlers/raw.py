@@ -1,0 +1,204 @@
+"""Raw events: events made elsewhere, in the form of the emission's answer. Section 12.1 of the wire contract."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from libs.common import clock
+from libs.common.clock import Time
+from libs.common.descriptors import vector
+from libs.common.errors import Code, MienError
+from libs.common.ids import Id, new_id
+from libs.common.wire.base import Unit, Wire
+from libs.common.wire.estimations import (
+    DEEPFAKE,
+    EMOTIONS,
+    ETHNICITIES,
+    LIVENESS,
+    MASKS,
+    BodyAttributes,
+    Descriptor,
+    FaceAttributes,
+    id_of,
+)
+from libs.common.wire.events import Event, EventDetection, Location, Tag, TopMatch, Word
+from libs.common.wire.handlers import (
+    AggregateEstimations,
+    EmittedAttributes,
+    EmittedDetection,
+    Sample,
+)
+
+
+class RawFace(Wire):
+    """The face an event made; only its id and lists are kept."""
+
+    face_id: Id
+    lists: list[Id] = []
+    url: str | None = None
+    event_id: Id | None = None
+    user_data: str | None = None
+    external_id: str | None = None
+    avatar: str | None = None
+    account_id: Id | None = None
+    create_time: Time | None = None
+
+
+class RawCandidate(Wire):
+    face: dict[str, Any] | None = None
+    event: dict[str, Any] | None = None
+    attribute: dict[str, Any] | None = None
+    similarity: Unit
+
+
+class RawMatch(Wire):
+    label: str
+    candidates: list[RawCandidate]
+
+
+class RawEvent(Wire):
+    """One ready event. ``event_id`` is our extension: sending the same id twice stores the event once."""
+
+    event_id: Id | None = None
+    event_create_time: Time | None = None
+    event_end_time: Time | None = None
+    external_id: Word | None = None
+    user_data: Annotated[str, Field(max_length=128)] | None = None
+    source: Annotated[str, Field(max_length=128)] | None = None
+    stream_id: Word | None = None
+    track_id: Word | None = None
+    tags: Annotated[list[Tag], Field(max_length=100)] = []
+    meta: dict[str, Any] | None = None
+    location: Location = Location()
+    face: RawFace | None = None
+    face_attributes: EmittedAttributes | None = None
+    body_attributes: EmittedAttributes | None = None
+    detections: Annotated[list[EmittedDetection], Field(max_length=1000)] = []
+    matches: Annotated[list[RawMatch], Field(max_length=100)] | None = None
+    aggregate_estimations: AggregateEstimations = AggregateEstimations()
+    face_descriptor: Descriptor | None = None
+    body_descriptor: Descriptor | None = None
+
+
+def event_of(account: Id, handler_id: Id, raw: RawEvent) -> Event:
+    """The record to store. Raises DESCRIPTOR_VERSION_UNKNOWN, BAD_DESCRIPTOR, BAD_BODY on a bad top match."""
+    for descriptor in (raw.face_descriptor, raw.body_descriptor):
+        if descriptor:
+            vector(descriptor.version, descriptor.data)
+    face, body = _face(raw), _body(raw)
+    basic = (raw.face_attributes.basic_attributes if raw.face_attributes else None) or face.basic_attributes
+    return Event.model_validate(
+        {
+            **{name: getattr(raw, name) for name in _SAME_NAMES},
+            "event_id": raw.event_id or new_id(),
+            "account_id": account,
+            "handler_id": handler_id,
+            "create_time": raw.event_create_time or clock.now(),
+            "end_time": raw.event_end_time,
+            "face_id": raw.face.face_id if raw.face else None,
+            "attach_result": raw.face.lists if raw.face else [],
+            "face_detections": _detections(raw, "face"),
+            "body_detections": _detections(raw, "body"),
+            "gender": basic.gender if basic else None,
+            "age": basic.age if basic else None,
+            "ethnic_group": id_of(
+                ETHNICITIES, basic.ethnicities.predominant_ethnicity if basic and basic.ethnicities else None
+            ),
+            "emotion": id_of(EMOTIONS, face.emotions.predominant_emotion if face.emotions else None),
+            "mask": id_of(MASKS, face.mask.predominant_mask if face.mask else None),
+            "liveness": id_of(LIVENESS, face.liveness.prediction if face.liveness else None),
+            "deepfake": id_of(DEEPFAKE, face.deepfake.prediction if face.deepfake else None),
+            "body_basic_attributes": body.basic_attributes,
+            "upper_body": body.upper_body,
+            "lower_body": body.lower_body,
+            "accessories": body.accessories,
+            "match_result": [match.model_dump(mode="json", exclude_none=True) for match in raw.matches]
+            if raw.matches is not None
+            else None,
+            "top_match": _top_match(raw),
+        }
+    )
+
+
+_SAME_NAMES = (
+    "external_id",
+    "user_data",
+    "source",
+    "stream_id",
+    "track_id",
+    "tags",
+    "meta",
+    "location",
+    "face_descriptor",
+    "body_descriptor",
+)
+
+
+def _face(raw: RawEvent) -> FaceAttributes:
+    """Aggregated estimations; without them those of the only detection."""
+    if raw.aggregate_estimations.face:
+        return raw.aggregate_estimations.face.get("attributes", FaceAttributes())
+    found = _only(raw).face if _only(raw) else None
+    return (
+        found.detection.attributes
+        if found and isinstance(found.detection.attributes, FaceAttributes)
+        else FaceAttributes()
+    )
+
+
+def _body(raw: RawEvent) -> BodyAttributes:
+    if raw.aggregate_estimations.body:
+        return raw.aggregate_estimations.body.get("attributes", BodyAttributes())
+    found = _only(raw).body if _only(raw) else None
+    return (
+        found.detection.attributes
+        if found and isinstance(found.detection.attributes, BodyAttributes)
+        else BodyAttributes()
+    )
+
+
+def _only(raw: RawEvent) -> Any:
+    return raw.detections[0].samples if len(raw.detections) == 1 else None
+
+
+def _detections(raw: RawEvent, kind: str) -> list[EventDetection]:
+    found: list[tuple[EmittedDetection, Sample | None]] = [
+        (detection, getattr(detection.samples, kind)) for detection in raw.detections
+    ]
+    return [
+        EventDetection.model_validate(
+            {
+                "sample_id": sample.sample_id,
+                "detect_time": detection.detect_time,
+                "detect_ts": detection.detect_ts,
+                "image_origin": detection.image_origin,
+                "detection": {"rect": sample.detection.rect},
+            }
+        )
+        for detection, sample in found
+        if sample
+    ]
+
+
+def _top_match(raw: RawEvent) -> TopMatch | None:
+    tops = [
+        (match.label, max(match.candidates, key=lambda one: one.similarity))
+        for match in raw.matches or ()
+        if match.candidates
+    ]
+    if not tops:
+        return None
+    label, best = max(tops, key=lambda top: top[1].similarity)
+    for kind in ("face", "event", "attribute"):
+        keys = getattr(best, kind)
+        if keys and keys.get(f"{kind}_id"):
+            return TopMatch(
+                label=label,
+                similarity=best.similarity,
+                object_type=kind,
+                object_id=keys[f"{kind}_id"],
+                external_id=keys.get("external_id"),
+            )
+    raise MienError(Code.BAD_BODY, f"matches: the best candidate of {label!r} names no face, event or attribute id")

@@ -1,0 +1,210 @@
+"""What policies ask of inference, and whether they fit together.
+
+A fault is raised with the path of the policy that has it, before anything is stored or run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from libs.common.errors import Code, MienError
+from libs.common.ids import Id
+from libs.common.wire.events import EVENT_TARGETS
+from libs.common.wire.matcher import ATTRIBUTE_TARGETS, FACE_TARGETS, MAX_CANDIDATES, FaceCandidates
+from libs.common.wire.policies import Filters, MatchPolicy, Policies
+from libs.common.wire.sdk import SdkParams
+from services.handlers.face_checks import CHECKS
+
+TARGETS = {"faces": FACE_TARGETS, "events": EVENT_TARGETS, "attributes": ATTRIBUTE_TARGETS}
+
+
+def sdk_params(policies: Policies, image_type: int = 0, use_exif_info: int = 1, aggregate: int = 0) -> SdkParams:
+    """The one inference call that serves these policies."""
+    detect, extract, storage = policies.detect_policy, policies.extract_policy, policies.storage_policy
+    same = {name: getattr(detect, name) for name in _SAME_NAMES}
+    checks = detect.face_quality
+    from_warp = image_type != 0
+    return SdkParams.model_validate(
+        {
+            **same,
+            "image_type": image_type,
+            "use_exif_info": use_exif_info,
+            "aggregate_attributes": aggregate,
+            "estimate_landmarks5": int(not from_warp),
+            "estimate_landmarks68": detect.detect_landmarks68,
+            "estimate_head_pose": int(bool(detect.estimate_head_pose or (checks.estimate and not from_warp))),
+            "estimate_quality": int(bool(detect.estimate_quality or checks.estimate)),
+            "estimate_liveness": detect.estimate_liveness.estimate,
+            "liveness_threshold": detect.estimate_liveness.liveness_threshold,
+            "quality_threshold": detect.estimate_liveness.quality_threshold,
+            "estimate_deepfake": detect.estimate_deepfake.estimate,
+            "estimate_body_basic_attributes": detect.body_attributes.estimate_basic_attributes,
+            "estimate_upper_body": detect.body_attributes.estimate_upper_body,
+            "estimate_lower_body": detect.body_attributes.estimate_lower_body,
+            "estimate_accessories": detect.body_attributes.estimate_accessories,
+            "estimate_basic_attributes": extract.extract_basic_attributes,
+            "estimate_face_descriptor": extract.extract_face_descriptor,
+            "estimate_body_descriptor": extract.extract_body_descriptor,
+            "score_threshold": extract.fd_score_threshold,
+            "estimate_face_warp": int(bool(detect.detect_face and storage.face_sample_policy.store_sample)),
+            "estimate_body_warp": int(bool(detect.detect_body and storage.body_sample_policy.store_sample)),
+        }
+    )
+
+
+_SAME_NAMES = sorted(
+    set(SdkParams.model_fields)
+    & {
+        "detect_face",
+        "detect_body",
+        "multiface_policy",
+        "extract_exif",
+        "estimate_gaze",
+        "estimate_eyes_attributes",
+        "estimate_mouth_attributes",
+        "estimate_emotions",
+        "estimate_mask",
+        "estimate_glasses",
+        "estimate_face_occlusion",
+        "estimate_image_modification",
+        "estimate_people_count",
+        "pitch_threshold",
+        "roll_threshold",
+        "yaw_threshold",
+        "mask_states",
+        "liveness_states",
+        "deepfake_states",
+    }
+)
+
+
+def lists_in(policies: Policies) -> list[Id]:
+    """Every list the policies name, once."""
+    searched = [
+        policy.candidates.list_id
+        for policy in policies.match_policy
+        if isinstance(policy.candidates, FaceCandidates) and policy.candidates.list_id
+    ]
+    linked = [link.list_id for link in policies.storage_policy.face_policy.link_to_lists_policy]
+    return list(dict.fromkeys(searched + linked))
+
+
+def check(policies: Policies, *, callbacks_allowed: bool) -> None:
+    """Raises BAD_POLICIES (or TOO_MANY_CANDIDATES) naming the path of the first fault."""
+    _check_searches(policies)
+    _check_storage(policies)
+    _check_face_checks(policies)
+    for path, filters in filters_in(policies):
+        _check_filter(policies, path, filters)
+    for number, callback in enumerate(policies.storage_policy.callbacks):
+        if callback.type == "http" and callback.enable and not callbacks_allowed:
+            raise _fault(
+                f"storage_policy.callbacks.{number}.url",
+                "this deployment makes no calls to URLs: set MIEN_FETCH_ALLOW_URLS",
+            )
+
+
+def filters_in(policies: Policies) -> Iterator[tuple[str, Filters]]:
+    """Every filter object with its path inside the policies."""
+    for number, policy in enumerate(policies.match_policy):
+        yield f"match_policy.{number}.filters", policy.filters
+    for number, tag in enumerate(policies.conditional_tags_policy):
+        yield f"conditional_tags_policy.{number}.filters", tag.filters
+    storage = policies.storage_policy
+    for name in _WITH_FILTERS:
+        yield f"storage_policy.{name}.filters", getattr(storage, name).filters
+    for number, link in enumerate(storage.face_policy.link_to_lists_policy):
+        yield f"storage_policy.face_policy.link_to_lists_policy.{number}.filters", link.filters
+    for number, callback in enumerate(storage.callbacks):
+        yield f"storage_policy.callbacks.{number}.filters", callback.filters
+
+
+_WITH_FILTERS = (
+    "face_sample_policy",
+    "body_sample_policy",
+    "image_origin_policy",
+    "attribute_policy",
+    "face_policy",
+    "event_policy",
+    "notification_policy",
+)
+
+
+def _check_searches(policies: Policies) -> None:
+    extract = policies.extract_policy
+    for number, policy in enumerate(policies.match_policy):
+        path = f"match_policy.{number}"
+        if policy.limit > MAX_CANDIDATES:
+            raise MienError(Code.TOO_MANY_CANDIDATES, f"policies.{path}.limit: at most {MAX_CANDIDATES}")
+        if policy.descriptor == "face" and not extract.extract_face_descriptor:
+            raise _fault(path, "a face search needs extract_policy.extract_face_descriptor 1")
+        if policy.descriptor == "body" and not extract.extract_body_descriptor:
+            raise _fault(path, "a body search needs extract_policy.extract_body_descriptor 1")
+        if policy.descriptor == "body" and policy.candidates.origin != "events":
+            raise _fault(f"{path}.candidates.origin", "bodies are searched among events only")
+        _check_targets(path, policy)
+
+
+def _check_targets(path: str, policy: MatchPolicy) -> None:
+    known = (*TARGETS[policy.candidates.origin], "similarity")
+    for target in policy.targets or ():
+        if target not in known:
+            raise _fault(f"{path}.targets", f"{target} is not one of {', '.join(known)}")
+
+
+def _check_storage(policies: Policies) -> None:
+    storage, extract = policies.storage_policy, policies.extract_policy
+    if storage.attribute_policy.store_attribute and not (
+        extract.extract_face_descriptor or extract.extract_basic_attributes
+    ):
+        raise _fault("storage_policy.attribute_policy.store_attribute", "extract_policy extracts nothing to store")
+    face = storage.face_policy
+    if face.store_face and face.set_sample_as_avatar and not storage.face_sample_policy.store_sample:
+        raise _fault("storage_policy.face_policy.set_sample_as_avatar", "needs face_sample_policy.store_sample 1")
+
+
+def _check_face_checks(policies: Policies) -> None:
+    face_quality = policies.detect_policy.face_quality
+    for name, wanted in face_quality.checks.items():
+        path = f"detect_policy.face_quality.checks.{name}"
+        if not (face_quality.estimate and wanted.estimate):
+            continue
+        if name not in CHECKS:
+            raise MienError(
+                Code.ESTIMATOR_MISSING, f"policies.{path}: no model is installed for it; there are {', '.join(CHECKS)}"
+            )
+        if isinstance(wanted.threshold, list):
+            raise _fault(f"{path}.threshold", 'a numeric check takes {"min": x, "max": y}')
+
+
+def _check_filter(policies: Policies, path: str, filters: Filters) -> None:
+    detect, extract = policies.detect_policy, policies.extract_policy
+    needs = (
+        ("gender", extract.extract_basic_attributes, "extract_policy.extract_basic_attributes"),
+        ("age__gte", extract.extract_basic_attributes, "extract_policy.extract_basic_attributes"),
+        ("age__lt", extract.extract_basic_attributes, "extract_policy.extract_basic_attributes"),
+        ("ethnicities", extract.extract_basic_attributes, "extract_policy.extract_basic_attributes"),
+        ("emotions", detect.estimate_emotions, "detect_policy.estimate_emotions"),
+        ("mask", detect.estimate_mask or detect.mask_states, "detect_policy.estimate_mask"),
+        (
+            "liveness",
+            detect.estimate_liveness.estimate or detect.liveness_states,
+            "detect_policy.estimate_liveness.estimate",
+        ),
+        (
+            "deepfake",
+            detect.estimate_deepfake.estimate or detect.deepfake_states,
+            "detect_policy.estimate_deepfake.estimate",
+        ),
+    )
+    for name, made, flag in needs:
+        if getattr(filters, name) is not None and not made:
+            raise _fault(f"{path}.{name}", f"needs {flag} 1")
+    labels = {policy.label for policy in policies.match_policy}
+    for number, condition in enumerate(filters.match or ()):
+        if condition.label not in labels:
+            raise _fault(f"{path}.match.{number}.label", f"no search is labelled {condition.label!r}")
+
+
+def _fault(path: str, reason: str) -> MienError:
+    return MienError(Code.BAD_POLICIES, f"policies.{path}: {reason}")
