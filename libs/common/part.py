@@ -27,6 +27,7 @@ class Part:
     ``service`` holds the use cases; ``routes`` find it under ``key`` in their application, and other services
     call it through ``ports`` (the Protocols of ``libs.common.ports`` it satisfies). ``start`` begins background
     work, ``stop`` ends it and closes the stores. ``health`` raises MienError while the service is not ready.
+    ``context`` holds what else the routes find in their application.
     """
 
     name: str
@@ -34,6 +35,13 @@ class Part:
     key: web.AppKey[Any]
     service: Any
     ports: tuple[type[Any], ...] = ()
+    context: dict[web.AppKey[Any], Any] = field(default_factory=dict)
     start: Callable[[], Awaitable[None]] = field(default=_nothing)
     stop: Callable[[], Awaitable[None]] = field(default=_nothing)
     health: Health = field(default=_healthy)
+
+    def install(self, app: web.Application) -> None:
+        """Put what the routes look up into the application that serves them."""
+        app[self.key] = self.service
+        for key, value in self.context.items():
+            app[key] = value

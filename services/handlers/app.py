@@ -5,22 +5,37 @@ from __future__ import annotations
 from pathlib import Path
 
 from libs.common.http.fetch import Fetcher
+from libs.common.http.inputs import Limits, Sources
 
 from libs.common.bus.topics import CALLBACKS
 from libs.common.part import Part
 from libs.common.storage.sqlite import Database
 from services.handlers.callbacks import Callbacks
 from services.handlers.pipeline import Services
-from services.handlers.routes import HANDLERS, routes
+from services.handlers.routes import HANDLERS, LIMITS, SOURCES, routes
 from services.handlers.service import Handlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers
 
 
 async def build(
-    database: Path, durable: bool, services: Services, fetcher: Fetcher, *, callbacks_allowed: bool
+    database: Path,
+    durable: bool,
+    services: Services,
+    fetcher: Fetcher,
+    *,
+    limits: Limits,
+    callbacks_allowed: bool,
 ) -> Part:
     """Handlers over a SQLite file. ``services`` are the other services, in process or remote."""
     db = await Database(database, SCHEMA, durable=durable).open()
     services.bus.subscribe(CALLBACKS, "http", Callbacks(fetcher))
     handlers = Handlers(SqliteHandlers(db), services, callbacks_allowed=callbacks_allowed)
-    return Part(name="handlers", routes=routes, key=HANDLERS, service=handlers, stop=db.close)
+    sources = Sources(fetch=fetcher.get, stored=services.images.get)
+    return Part(
+        name="handlers",
+        routes=routes,
+        key=HANDLERS,
+        service=handlers,
+        context={SOURCES: sources, LIMITS: limits},
+        stop=db.close,
+    )
