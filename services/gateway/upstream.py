@@ -1,0 +1,105 @@
+"""How the gateway reaches a service: in its own process, or over HTTP. Both are tables of routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+
+from libs.common.errors import Code, MienError
+from libs.common.http.routes import REQUEST_ID_HEADER, Route, Routes
+from libs.common.ids import new_request_id
+from libs.common.observability import REQUEST
+from services.gateway.paths import PREFIX, SHORTCUTS
+
+HOP_BY_HOP = {
+    "connection",
+    "content-encoding",
+    "content-length",
+    "host",
+    "keep-alive",
+    "server",
+    "date",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    REQUEST_ID_HEADER.lower(),
+}
+
+
+class Table(Routes):
+    """Routes that were declared elsewhere, to be served under the gateway's prefix."""
+
+    def __init__(self, service: str, routes: Iterable[Route]) -> None:
+        super().__init__(service, PREFIX)
+        self._routes = list(routes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inside(Route):
+    """A service's route, run in this process. ``fixed`` are parts of its path that the public path leaves out."""
+
+    inner: str
+    fixed: dict[str, str]
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        request.match_info.update(self.fixed)
+        return await super().__call__(request)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside(Inside):
+    """A service's route, carried to the service at ``address``; reading and checking are left to it."""
+
+    address: str
+    session: aiohttp.ClientSession
+
+    async def __call__(self, request: web.Request) -> web.StreamResponse:
+        target = self.address + self.inner.format(**request.match_info, **self.fixed)
+        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
+        headers[REQUEST_ID_HEADER] = REQUEST.get() or new_request_id()
+        body = request.content if request.can_read_body else None
+        try:
+            async with self.session.request(
+                request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False
+            ) as answer:
+                kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+                return web.Response(body=await answer.read(), status=answer.status, headers=kept)
+        except TimeoutError:
+            raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
+        except aiohttp.ClientError as failure:
+            raise MienError(Code.CONNECTION, f"{request.path}: {type(failure).__name__}") from None
+
+
+def inside(routes: Routes) -> Table:
+    """A service of this process, as the gateway shows it."""
+    return Table(routes.service, (Inside(**opening) for opening in _openings(routes)))
+
+
+def outside(routes: Routes, address: str, session: aiohttp.ClientSession) -> Table:
+    """The service at ``address`` (``http://host:port``), as the gateway shows it."""
+    return Table(
+        routes.service, (Outside(**opening, address=address, session=session) for opening in _openings(routes))
+    )
+
+
+def _openings(routes: Routes) -> Iterator[dict[str, Any]]:
+    """The public routes of a service, and the shortcuts into its buckets if it has any."""
+    for route in routes:
+        same = {field.name: getattr(route, field.name) for field in fields(Route)}
+        if route.public:
+            yield {**same, "inner": routes.prefix + route.path, "fixed": {}}
+        for path, bucket, kind in SHORTCUTS:
+            inner = f"/buckets/{{bucket}}/{kind}"
+            rest = route.path.removeprefix(inner)
+            if route.path.startswith(inner) and (not rest or rest.startswith("/{")):
+                yield {
+                    **same,
+                    "path": path + rest,
+                    "inner": routes.prefix + route.path,
+                    "fixed": {"bucket": bucket},
+                }
