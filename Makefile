@@ -1,0 +1,29 @@
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := OMP_NUM_THREADS=1 $(BIN)/python
+
+.PHONY: demo up test lint bench models clean
+
+demo: .venv/demo.ready        ## recognise people in real photos: make demo [PHOTOS=folder of one folder per person]
+	$(RUN) -m mien demo $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+up: .venv/run.ready           ## run the whole suite in one process
+	$(RUN) -m mien up
+
+models: .venv/run.ready       ## what can be estimated, and by which model
+	$(RUN) -m mien models
+
+test: .venv/test.ready        ## everything that can be tested here; what is skipped is listed with its reason
+	$(RUN) -m pytest $(ARGS)
+
+lint: .venv/test.ready        ## style and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/pyright --pythonpath $(BIN)/python
+
+bench: .venv/test.ready       ## every figure of docs/benchmarks.md
+	$(RUN) -m bench.inference && $(RUN) -m bench.suite && $(RUN) -m bench.matcher
+
+.venv/%.ready: pyproject.toml constraints.txt deploy/setup.py
+	$(PYTHON) deploy/setup.py $*
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache

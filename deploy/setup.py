@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""Set up ``.venv`` for one purpose: ``run``, ``demo`` or ``test``. Needs Python 3.11+ and nothing else.
+
+On a machine without an NVIDIA GPU torch's CPU build is taken where it can be had, so that a laptop does not
+download CUDA; elsewhere, or when it cannot be had, the default build.
+"""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import venv
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / "bin" / "python"
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+EXTRAS = {"run": "", "demo": "[demo]", "test": "[test]"}
+
+
+def main(purpose: str) -> None:
+    if sys.version_info < (3, 11):
+        sys.exit(
+            f"Mien needs Python 3.11 or newer; this is {platform.python_version()}. Try: make PYTHON=python3.12 ..."
+        )
+    started = time.monotonic()
+    if not PYTHON.exists():
+        create_venv()
+        run("pip", "install", "--quiet", "--disable-pip-version-check", "uv>=0.9")
+    if wants_cpu_build():
+        install("torch", "--index-url", CPU_BUILDS)
+    install("--editable", f".{EXTRAS[purpose]}")
+    (VENV / f"{purpose}.ready").touch()
+    print(f"set up for '{purpose}' in {time.monotonic() - started:.0f} s, {size_mb(VENV)} MB in {VENV}")
+
+
+def create_venv() -> None:
+    try:
+        venv.create(VENV, with_pip=True, clear=True)
+    except subprocess.CalledProcessError:
+        shutil.rmtree(VENV, ignore_errors=True)
+        sys.exit("This Python cannot make virtual environments (on Debian and Ubuntu: apt install python3-venv).")
+
+
+def run(*arguments: str) -> None:
+    subprocess.run([PYTHON, "-m", *arguments], check=True, cwd=ROOT)
+
+
+def install(*what: str) -> None:
+    run("uv", "pip", "install", "--quiet", "--python", str(PYTHON), "--constraint", "constraints.txt", *what)
+
+
+def wants_cpu_build() -> bool:
+    """No torch yet, no NVIDIA GPU, and the CPU builds answer (other systems' default build has no CUDA)."""
+    if any((VENV / "lib").glob("python*/site-packages/torch")) or platform.system() != "Linux":
+        return False
+    if shutil.which("nvidia-smi") or Path("/dev/nvidia0").exists():
+        return False
+    try:
+        with urllib.request.urlopen(f"{CPU_BUILDS}/torch/", timeout=10) as answer:
+            return answer.status == 200
+    except (urllib.error.URLError, TimeoutError, OSError):
+        print("torch's CPU builds cannot be reached: taking the default build, which brings CUDA along (several GB)")
+        return False
+
+
+def size_mb(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink()) >> 20
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
