@@ -25,7 +25,7 @@ EXTRAS = {"run": "", "demo": "[demo]", "test": "[test]"}
 
 
 def main(purpose: str) -> None:
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is what an older Python would run first)
         sys.exit(
             f"Mien needs Python 3.11 or newer; this is {platform.python_version()}. Try: make PYTHON=python3.12 ..."
         )

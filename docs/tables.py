@@ -1,0 +1,58 @@
+"""Write the reference pages that are made from the code: ``python docs/tables.py``. A test keeps them true."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from pydantic_settings import BaseSettings
+
+from libs.common.errors import Code
+from libs.common.settings import PORT_OFFSETS, FetchSettings, SdkSettings, Settings
+
+HERE = Path(__file__).resolve().parent
+
+
+def errors_page() -> str:
+    """``errors.md``: every code, its status and meaning."""
+    rows = "\n".join(
+        f'| <a id="code-{code.number}"></a>{code.number} | {code.status} | {code.desc} |'
+        for code in sorted(Code, key=lambda code: code.number)
+    )
+    return (
+        "# Error codes\n\n"
+        "Every failure is answered with `{error_code, desc, detail, link}`. `desc` is constant per code; `detail` says\n"
+        "what was wrong and where. An id that is missing is 404 in a path and 400 in a body or query, whatever the table\n"
+        "says. In multi-image calls a picture that fails carries the same object in its own entry.\n\n"
+        "| code | HTTP | meaning |\n|--:|--:|--|\n" + rows + "\n"
+    )
+
+
+def settings_page() -> str:
+    """``settings.md``: every environment variable."""
+    ports = ", ".join(f"{name} +{offset}" for name, offset in PORT_OFFSETS.items())
+    return (
+        "# Settings\n\n"
+        "Read from the environment. Unset means the default.\n\n"
+        "| variable | default | meaning |\n|--|--|--|\n"
+        + "".join(_rows(model) for model in (Settings, SdkSettings, FetchSettings))
+        + f"\nA service without a port of its own listens at `MIEN_PORT` plus its distance: {ports}.\n"
+    )
+
+
+def _rows(model: type[BaseSettings]) -> str:
+    prefix = model.model_config.get("env_prefix", "")
+    return "".join(
+        f"| `{prefix}{name.upper()}` | `{field.get_default()}` | {field.description or ''} |\n"
+        for name, field in model.model_fields.items()
+        if name not in ("sdk", "fetch")
+    )
+
+
+PAGES = {"errors.md": errors_page, "settings.md": settings_page}
+
+if __name__ == "__main__":
+    for name, page in PAGES.items():
+        (HERE / name).write_text(page())
