@@ -1,0 +1,7 @@
+"""The client: ``MienClient`` for asynchronous code, ``BlockingMienClient`` for the rest. See docs/client.md."""
+
+from libs.client.blocking import BlockingMienClient
+from libs.client.client import MienClient
+from libs.client.errors import MienApiError, MienUnreachable
+
+__all__ = ["BlockingMienClient", "MienApiError", "MienClient", "MienUnreachable"]

@@ -1,0 +1,78 @@
+"""The asynchronous client of a Mien gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Self, Unpack
+
+from libs.client.attributes import Attributes
+from libs.client.calls import Calls, json_content
+from libs.client.events import Events
+from libs.client.faces import Faces
+from libs.client.handlers import Handlers
+from libs.client.images import Images
+from libs.client.lists import Lists
+from libs.client.matcher import Matcher
+from libs.client.options import SdkOptions
+from libs.client.pictures import Pictures, content_of, load
+
+DEFAULT_URL = "http://127.0.0.1:5000"
+
+
+class MienClient:
+    """Every public route of the platform, for one account::
+
+        async with MienClient(account=account) as client:
+            result = await client.handlers.emit(handler_id, Path("gate.jpg"))
+
+    ``timeout_s`` bounds one attempt; ``retries`` says how often a call is sent again that was refused because
+    of an overload. Every method raises MienApiError when the platform refuses and MienUnreachable when there is
+    no answer.
+    """
+
+    def __init__(self, url: str = DEFAULT_URL, *, account: str, timeout_s: float = 60.0, retries: int = 3) -> None:
+        calls = Calls(url, account, timeout_s, retries)
+        self._calls = calls
+        self.handlers = Handlers(calls)
+        self.events = Events(calls)
+        self.faces = Faces(calls)
+        self.attributes = Attributes(calls)
+        self.lists = Lists(calls)
+        self.matcher = Matcher(calls)
+        self.images = Images(calls)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connections. The next call would open new ones."""
+        await self._calls.close()
+
+    async def sdk(
+        self,
+        images: Pictures = (),
+        *,
+        urls: Sequence[str] = (),
+        samples: Sequence[str] = (),
+        image_ids: Sequence[str] = (),
+        **options: Unpack[SdkOptions],
+    ) -> dict[str, Any]:
+        """Detect, estimate and describe without storing anything: the contract's ``images_estimations`` and so on."""
+        pictures = await load(images)
+        stored = {"urls": list(urls), "samples": list(samples), "image_ids": list(image_ids)}
+        if any(stored.values()):
+            entries = [{"image": picture.data, "filename": picture.filename} for picture in pictures]
+            content = json_content({**stored, "images": entries})
+        else:
+            content = content_of(pictures)
+        return (await self._calls.send("POST", "/sdk", query=options, content=content)).json()
+
+    async def version(self) -> dict[str, Any]:
+        return (await self._calls.send("GET", "/version")).json()
+
+    async def health(self) -> dict[str, Any]:
+        """Raises MienApiError while the platform is not ready."""
+        return (await self._calls.send("GET", "/healthcheck", prefix="")).json()
