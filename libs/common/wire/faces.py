@@ -108,18 +108,17 @@ class FaceFilter(Wire):
     create_time__lt: TimeText | None = None
 
 
-class Attribute(Wire):
-    """A face's own attribute, or a temporary one (then with ``expires``)."""
+class Attribute(AttributeData):
+    """A face's own attribute, or a temporary one (then with ``expires``).
+
+    A face's attribute keeps the id of the temporary one it was copied from; such ids need not be unique.
+    """
 
     attribute_id: Id
     account_id: Id
     create_time: Time
     face_id: Id | None = None
     expires: Time | None = None
-    basic_attributes: StoredBasicAttributes | None = None
-    descriptors: list[DescriptorDraft] = []
-    face_descriptor_samples: list[Id] = []
-    basic_attributes_samples: list[Id] = []
 
 
 class ListDraft(Wire):
@@ -149,12 +148,17 @@ class ListFilter(Wire):
     list_id__lt: Id | None = None
 
 
-class Link(Wire):
-    """Body of PATCH /linker. Attaching twice is harmless."""
+class FaceLinks(Wire):
+    """Body of PATCH /lists/{id}/faces. Attaching or detaching twice is harmless."""
 
-    list_id: Id
     face_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)]
     action: Literal["attach", "detach"]
+
+
+class Link(FaceLinks):
+    """Body of PATCH /linker."""
+
+    list_id: Id
 
 
 class DeleteFaces(Wire):

@@ -1,0 +1,117 @@
+"""What the faces service needs of a store.
+
+Times are milliseconds since 1970, UTC. Every method looks at one account's objects only, except the feed and
+the sweep. A method that writes is one transaction, and gives each face whose descriptors, links or existence
+it changes a new revision in that transaction; revisions grow in commit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from libs.common.wire.base import Page
+from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
+from libs.common.wire.gallery import GalleryPage
+from services.faces.model import FaceRecord
+
+Edit = Callable[[Attribute | None], Attribute | None]
+"""What becomes of a face's attribute; None is no attribute. May raise, which leaves everything as it was."""
+
+
+class FaceStore(Protocol):
+    async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
+        """Store those whose id is new, all or none; answers each one as it is now, in order.
+
+        Raises LISTS_MISSING, REQUEST_CONFLICT when an id is or was another account's.
+        """
+        ...
+
+    async def put_face(self, account: str, record: FaceRecord, now_ms: int) -> bool:
+        """Create or replace, keeping the time of creation; whether it was created. Raises as ``add_faces``."""
+        ...
+
+    async def patch_face(self, account: str, face_id: str, changes: dict[str, Any]) -> bool:
+        """Set the named columns of :class:`FacePatch`; whether the face exists."""
+        ...
+
+    async def delete_faces(self, account: str, face_ids: list[str], now_ms: int, *, all_or_none: bool) -> None:
+        """Delete with links and attributes those that exist. ``all_or_none``: raises FACES_MISSING if one does not."""
+        ...
+
+    async def find_faces(self, account: str, where: FaceFilter, page: Page) -> list[Face]:
+        """Newest first (then by id), or by id when ``where`` bounds the id."""
+        ...
+
+    async def select_faces(self, account: str, where: FaceFilter) -> list[str]:
+        """Every id that passes, in order of ids."""
+        ...
+
+    async def count_faces(self, account: str, where: FaceFilter, *, with_attributes: bool = False) -> int: ...
+
+    async def face_attributes(self, account: str, face_ids: list[str]) -> list[Attribute]:
+        """Attributes of those faces that have one, in order of face ids."""
+        ...
+
+    async def edit_attribute(self, account: str, face_id: str, edit: Edit, now_ms: int) -> None:
+        """Replace a face's attribute by what ``edit`` makes of it. Raises FACE_MISSING (404)."""
+        ...
+
+    async def add_temporary(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
+        """Store those whose id is free, all or none. Raises REQUEST_CONFLICT when an id is another account's."""
+        ...
+
+    async def put_temporary(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
+        """Create, or replace with ``force``; whether it was created. Raises REQUEST_CONFLICT."""
+        ...
+
+    async def temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
+        """Those that exist and have not expired, in order of ids."""
+        ...
+
+    async def delete_temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
+        """Delete those that exist; how many had not expired."""
+        ...
+
+    async def sweep(self, now_ms: int, limit: int) -> int:
+        """Drop at most ``limit`` expired attributes of every account; how many."""
+        ...
+
+    async def add_list(self, account: str, drawn: FaceList) -> None:
+        """Store a list; one the account has already stays as it is. Raises REQUEST_CONFLICT."""
+        ...
+
+    async def find_lists(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
+        """Newest first (then by id), or by id when ``where`` bounds the id."""
+        ...
+
+    async def count_lists(self, account: str, where: ListFilter) -> int: ...
+
+    async def missing_lists(self, account: str, list_ids: list[str]) -> list[str]: ...
+
+    async def members(self, account: str, list_id: str, page: Page) -> list[str]:
+        """Ids of the faces of a list, in order."""
+        ...
+
+    async def patch_list(self, account: str, list_id: str, user_data: str) -> bool:
+        """Set the user data; whether the list exists."""
+        ...
+
+    async def delete_lists(self, account: str, list_ids: list[str]) -> None:
+        """Delete those that exist, and the links to them."""
+        ...
+
+    async def attach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+        """Link faces that are not linked yet, all or none. Raises LIST_MISSING (400), FACES_MISSING."""
+        ...
+
+    async def detach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+        """Unlink faces that are linked. Raises LIST_MISSING (400), FACES_MISSING."""
+        ...
+
+    async def changes(self, after: int, limit: int) -> GalleryPage:
+        """The present state of faces changed after a revision, of every account, oldest change first.
+
+        When nothing is newer, the page's revision is the newest there is.
+        """
+        ...
