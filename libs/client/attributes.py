@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from libs.client.answers import AttributeSamples, FaceAttribute
 from libs.client.calls import Calls, json_content
 from libs.client.faces import AttributeLike
 from libs.client.pictures import Content
@@ -25,16 +26,16 @@ class Attributes:
         *,
         targets: Sequence[str] | None = None,
         descriptor_version: int | None = None,
-    ) -> list[dict[str, Any]]:
+    ) -> list[FaceAttribute]:
         """Those that exist and have not expired."""
         query = {"attribute_ids": attribute_ids, "targets": targets, "descriptor_version": descriptor_version}
-        return (await self._calls.send("GET", "/attributes", query=query)).field("attributes")
+        return (await self._calls.send("GET", "/attributes", query=query)).items("attributes", FaceAttribute)
 
     async def get(
         self, attribute_id: str, *, targets: Sequence[str] | None = None, descriptor_version: int | None = None
-    ) -> dict[str, Any]:
+    ) -> FaceAttribute:
         query = {"targets": targets, "descriptor_version": descriptor_version}
-        return (await self._calls.send("GET", f"/attributes/{attribute_id}", query=query)).json()
+        return (await self._calls.send("GET", f"/attributes/{attribute_id}", query=query)).read(FaceAttribute)
 
     async def check(self, attribute_id: str) -> bool:
         return await self._calls.exists(f"/attributes/{attribute_id}")
@@ -47,9 +48,8 @@ class Attributes:
     async def delete(self, attribute_id: str) -> None:
         await self._calls.send("DELETE", f"/attributes/{attribute_id}")
 
-    async def samples(self, attribute_id: str) -> dict[str, list[str]]:
-        """Ids of the samples it was made from: ``face_descriptor_samples``, ``basic_attributes_samples``."""
-        return (await self._calls.send("GET", f"/attributes/{attribute_id}/samples")).json()
+    async def samples(self, attribute_id: str) -> AttributeSamples:
+        return (await self._calls.send("GET", f"/attributes/{attribute_id}/samples")).read(AttributeSamples)
 
 
 def _body(attribute: AttributeLike, ttl: int) -> Content:

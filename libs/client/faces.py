@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Unpack, overload
 
+from libs.client.answers import AttributeSamples, FaceAttribute
 from libs.client.calls import Calls, given, json_content
 from libs.client.options import FaceChange, FaceWhere
 from libs.client.pictures import Content
@@ -96,10 +97,10 @@ class Faces:
 
     async def get_attributes(
         self, face_id: str, *, targets: Sequence[str] | None = None, descriptor_version: int | None = None
-    ) -> dict[str, Any]:
+    ) -> FaceAttribute:
         """The face's own attribute. Raises MienApiError 11032 when it has none."""
         query = {"targets": targets, "descriptor_version": descriptor_version}
-        return (await self._calls.send("GET", f"/faces/{face_id}/attributes", query=query)).json()
+        return (await self._calls.send("GET", f"/faces/{face_id}/attributes", query=query)).read(FaceAttribute)
 
     async def put_attributes(self, face_id: str, attribute: AttributeLike) -> None:
         """Give the face this attribute in place of the one it has."""
@@ -112,9 +113,8 @@ class Faces:
     async def delete_attributes(self, face_id: str) -> None:
         await self._calls.send("DELETE", f"/faces/{face_id}/attributes")
 
-    async def attribute_samples(self, face_id: str) -> dict[str, list[str]]:
-        """Ids of the samples the attribute was made from: ``face_descriptor_samples``, ``basic_attributes_samples``."""
-        return (await self._calls.send("GET", f"/faces/{face_id}/attributes/samples")).json()
+    async def attribute_samples(self, face_id: str) -> AttributeSamples:
+        return (await self._calls.send("GET", f"/faces/{face_id}/attributes/samples")).read(AttributeSamples)
 
 
 def _draft(

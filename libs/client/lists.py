@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, Unpack
+from typing import Literal, Unpack
 
+from libs.client.answers import ListWithFaces
 from libs.client.calls import Calls, given, json_content
 from libs.client.options import ListWhere
 from libs.common.wire.faces import FaceList
@@ -26,10 +27,10 @@ class Lists:
     async def count(self, **where: Unpack[ListWhere]) -> int:
         return (await self._calls.send("GET", "/lists/count", query=where)).field("lists_count")
 
-    async def get(self, list_id: str, *, page: int = 1, page_size: int = 10) -> dict[str, Any]:
+    async def get(self, list_id: str, *, page: int = 1, page_size: int = 10) -> ListWithFaces:
         """The list and one page of the ids of its faces."""
         query = {"page": page, "page_size": page_size}
-        return (await self._calls.send("GET", f"/lists/{list_id}", query=query)).json()
+        return (await self._calls.send("GET", f"/lists/{list_id}", query=query)).read(ListWithFaces)
 
     async def check(self, list_id: str) -> bool:
         return await self._calls.exists(f"/lists/{list_id}")

@@ -27,17 +27,17 @@ class SdkSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MIEN_SDK_")
 
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
+    precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core")
     detect_long_side: int = Field(default=1600, ge=80, le=8000, description="pixels the picture is scaled to")
-    detect_pyramid: float = Field(default=2 / 3, gt=0.3, lt=1)
-    detect_threshold: float = 0.0
+    detect_pyramid: float = Field(default=2 / 3, gt=0.3, lt=1, description="scale from one pyramid level to the next")
+    detect_threshold: float = Field(default=0.0, ge=-2, le=10, description="detector score a face must reach")
     queue_limit: int = Field(default=256, ge=1, description="pictures waiting before the door answers 503")
     queue_age_s: float = Field(default=30.0, gt=0, description="how long a picture may wait before it is answered 503")
-    max_image_bytes: int = 32 * 1024 * 1024
-    max_image_pixels: int = 50_000_000
-    max_images: int = 100
+    max_image_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of one encoded picture")
+    max_image_pixels: int = Field(default=50_000_000, ge=1024, description="of one decoded picture")
+    max_images: int = Field(default=100, ge=1, description="pictures in one call")
     allow: Annotated[list[str], NoDecode, Commas] = Field(
         default=[], description="sensitive estimators the operator allows: ethnicity, emotion"
     )
@@ -48,13 +48,13 @@ class FetchSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MIEN_FETCH_")
 
-    allow_urls: bool = False
+    allow_urls: bool = Field(default=False, description="fetch pictures from, and make callbacks to, users' URLs")
     allow_networks: Annotated[list[str], NoDecode, Commas] = Field(
         default=[], description="private CIDR ranges that may be fetched from all the same, e.g. 192.168.7.0/24"
     )
-    max_bytes: int = 32 * 1024 * 1024
-    max_redirects: int = 3
-    timeout_s: float = 10.0
+    max_bytes: int = Field(default=32 * 1024 * 1024, ge=1, description="of one fetched picture")
+    max_redirects: int = Field(default=3, ge=0, le=20, description="followed, each checked like the first URL")
+    timeout_s: float = Field(default=10.0, gt=0, description="for one fetch, redirects included")
 
 
 class Settings(BaseSettings):
@@ -62,9 +62,9 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="MIEN_")
 
-    data_dir: Path = Path("data")
-    host: str = "127.0.0.1"
-    port: int = Field(default=5000, ge=0, le=65000)
+    data_dir: Path = Field(default=Path("data"), description="folder of every store")
+    host: str = Field(default="127.0.0.1", description="address every service listens on")
+    port: int = Field(default=5000, ge=1, le=65000, description="the gateway's port; the services' follow")
     gateway_port: int | None = None
     image_store_port: int | None = None
     faces_port: int | None = None
@@ -74,12 +74,15 @@ class Settings(BaseSettings):
     remote_sdk_port: int | None = None
     calls: Literal["local", "http"] = Field(default="local", description="how services call each other")
     durable: bool = Field(default=True, description="wait for the disk on every commit")
-    max_body_bytes: int = 128 * 1024 * 1024
-    log_level: str = "WARNING"
+    max_body_bytes: int = Field(default=128 * 1024 * 1024, ge=1024, description="of one request")
+    log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
     sdk: SdkSettings = Field(default_factory=SdkSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
 
     def port_of(self, service: str) -> int:
-        """The port a service listens on: its own setting, else the gateway's plus the conventional distance."""
+        """The port a service listens on: its own setting, else the gateway's plus the conventional distance.
+
+        With ``port`` 0 every service takes a free one.
+        """
         own = getattr(self, f"{service}_port")
-        return own if own is not None else self.port + PORT_OFFSETS[service]
+        return own if own is not None else self.port and self.port + PORT_OFFSETS[service]
