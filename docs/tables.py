@@ -23,9 +23,9 @@ def errors_page() -> str:
     )
     return (
         "# Error codes\n\n"
-        "Every failure is answered with `{error_code, desc, detail, link}`. `desc` is constant per code; `detail` says\n"
-        "what was wrong and where. An id that is missing is 404 in a path and 400 in a body or query, whatever the table\n"
-        "says. In multi-image calls a picture that fails carries the same object in its own entry.\n\n"
+        "Every failure is answered with `{error_code, desc, detail, link}`. `desc` is constant per code; `detail`\n"
+        "says what was wrong and where. An id that is missing is 404 in a path and 400 in a body or query, whatever\n"
+        "the table says. In multi-image calls a picture that fails carries the same object in its own entry.\n\n"
         "| code | HTTP | meaning |\n|--:|--:|--|\n" + rows + "\n"
     )
 
