@@ -1,0 +1,92 @@
+"""What the image store needs: a place for bytes, and an index that says which of them count."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal, Protocol
+
+from libs.common.wire.images import Bucket
+
+Kind = Literal["image", "object"]
+
+
+@dataclass(frozen=True)
+class Record:
+    """One stored item. ``key`` is where its bytes are: every write gets a fresh one, so bytes never change."""
+
+    account: str
+    bucket: str
+    kind: Kind
+    item_id: str
+    key: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    create_ms: int
+    expire_ms: int | None = None
+    meta: dict[str, str] = field(default_factory=dict)
+
+
+class ImageIndex(Protocol):
+    """Metadata. What has no row here does not exist; every method sees one account's rows only."""
+
+    async def close(self) -> None: ...
+
+    async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
+        """Raises BUCKET_EXISTS, also for the name of a platform bucket."""
+        ...
+
+    async def buckets(self, account: str) -> list[Bucket]:
+        """The platform's and the account's own, by name."""
+        ...
+
+    async def bucket(self, account: str, name: str) -> Bucket:
+        """Raises BUCKET_MISSING."""
+        ...
+
+    async def delete_bucket(self, account: str, name: str) -> bool:
+        """Whether there was one. What it held is gone at once, and reported by :meth:`purge`.
+
+        Platform buckets stay.
+        """
+        ...
+
+    async def put(self, records: list[Record]) -> list[str]:
+        """Store or replace, all or none, durably; returns the keys that were replaced. Raises BUCKET_MISSING."""
+        ...
+
+    async def get(self, account: str, bucket: str, kind: Kind, item_id: str, now_ms: int) -> Record | None:
+        """None when there is none, or it has expired."""
+        ...
+
+    async def delete(self, account: str, bucket: str, kind: Kind, item_ids: list[str], now_ms: int) -> list[str]:
+        """Delete those that exist; returns the keys of those that had not expired."""
+        ...
+
+    async def purge(self, now_ms: int, limit: int) -> list[str]:
+        """Forget up to ``limit`` items that expired or whose bucket is gone, of every account; returns their keys."""
+        ...
+
+    async def known(self, keys: list[str]) -> set[str]:
+        """Which of these keys any row, of any account, refers to."""
+        ...
+
+
+class ObjectStore(Protocol):
+    """Bytes by key."""
+
+    async def put(self, key: str, data: bytes) -> None:
+        """Returns when the bytes are as durable as the store was asked to make them."""
+        ...
+
+    async def get(self, key: str) -> bytes | None: ...
+
+    async def delete(self, keys: list[str]) -> None:
+        """Delete those that exist."""
+        ...
+
+    def keys(self, before: datetime) -> AsyncIterator[list[str]]:
+        """Every key written before a moment, in batches."""
+        ...
