@@ -1,0 +1,201 @@
+"""The answer of ``POST /sdk``, as section 7.4 of the wire contract has it. The one place that knows this shape."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import SerializerFunctionWrapHandler, model_serializer
+
+from libs.common.descriptors import pack_sdk
+from libs.common.wire.base import Blob, Flag, Unit, Wire
+from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes, Pixel, Quality, Rect
+from libs.common.wire.sdk import (
+    BodyResult,
+    ErrorBody,
+    FaceAggregate,
+    FaceResult,
+    FilterReason,
+    ImageResult,
+    Person,
+    SdkParams,
+    SdkResult,
+)
+
+
+class Asked(Wire):
+    """A part of the answer that leaves out what was not asked for."""
+
+    @model_serializer(mode="wrap")
+    def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in serialize(self).items() if value is not None}
+
+
+class Attributes(FaceAttributes, Asked):
+    """Estimations of a face, except its quality."""
+
+
+class FaceDetection(Asked):
+    """``landmarks5``: outer and inner corner of the eye on the right of the picture, the same of the left one, the
+    base of the nose (dlib's five points; there are no mouth corners)."""
+
+    rect: Rect
+    score: Unit
+    landmarks5: list[Pixel] | None = None
+    landmarks68: list[Pixel] | None = None
+    quality: Quality | None = None
+    attributes: Attributes
+
+
+class SdkDescriptor(Asked):
+    """``sdk_descriptor``: 8 bytes of header (the version in bytes 4..7) and the vector in little-endian float32."""
+
+    score: Unit | None = None
+    sdk_descriptor: Blob
+    version: int
+
+
+class FaceAnswer(Asked):
+    detection: FaceDetection
+    warp: Blob | None = None
+    descriptor: SdkDescriptor | None = None
+
+
+class BodyDetection(Asked):
+    rect: Rect
+    score: Unit
+    attributes: BodyAttributes
+
+
+class BodyAnswer(Asked):
+    detection: BodyDetection
+    warp: Blob | None = None
+    descriptor: SdkDescriptor | None = None
+
+
+class Estimation(Wire):
+    """One person. A face without a body has ``body`` null, and the reverse."""
+
+    face: FaceAnswer | None
+    body: BodyAnswer | None
+
+
+class Error(Asked, ErrorBody):
+    """Code 0 for a picture that did not fail."""
+
+
+class ImageAnswer(Asked):
+    filename: str
+    status: Flag
+    error: Error
+    exif: dict[str, Any] | None = None
+    image_estimations: dict[str, Any]
+    estimations: list[Estimation]
+
+
+class AggregateFace(Asked):
+    attributes: Attributes
+    quality: Quality | None = None
+    descriptor: SdkDescriptor | None = None
+
+
+class Aggregate(Wire):
+    face: AggregateFace | None
+    body: None = None
+
+
+class FilteredDetection(Wire):
+    filename: str
+    detection: FaceDetection
+    filter_reasons: list[FilterReason]
+
+
+class FilteredDetections(Wire):
+    face_detections: list[FilteredDetection]
+    body_detections: list[FilteredDetection]
+
+
+class SdkAnswer(Asked):
+    """``models`` names what produced the estimations, by slot."""
+
+    images_estimations: list[ImageAnswer]
+    aggregate_estimations: Aggregate | None = None
+    filtered_detections: FilteredDetections
+    models: dict[str, str]
+
+
+def answer(result: SdkResult, params: SdkParams, models: dict[str, str]) -> SdkAnswer:
+    """What inference found, in the shape of the contract."""
+    return SdkAnswer(
+        images_estimations=[_image(image) for image in result.images],
+        aggregate_estimations=_aggregate(result.aggregate) if params.aggregate_attributes else None,
+        filtered_detections=FilteredDetections(
+            face_detections=[
+                FilteredDetection(
+                    filename=image.filename, detection=_detection(each.face), filter_reasons=each.filter_reasons
+                )
+                for image in result.images
+                for each in image.filtered
+            ],
+            body_detections=[],
+        ),
+        models=models,
+    )
+
+
+def _image(image: ImageResult) -> ImageAnswer:
+    return ImageAnswer(
+        filename=image.filename,
+        status=image.status,
+        error=Error(**image.error.model_dump()),
+        exif=image.exif,
+        image_estimations={},
+        estimations=[_estimation(person) for person in image.persons],
+    )
+
+
+def _estimation(person: Person) -> Estimation:
+    return Estimation(
+        face=_face(person.face) if person.face else None, body=_body(person.body) if person.body else None
+    )
+
+
+def _face(face: FaceResult) -> FaceAnswer:
+    return FaceAnswer(detection=_detection(face), warp=face.warp, descriptor=_descriptor(face.descriptor))
+
+
+def _detection(face: FaceResult) -> FaceDetection:
+    return FaceDetection(
+        rect=face.rect,
+        score=face.score,
+        landmarks5=face.landmarks5,
+        landmarks68=face.landmarks68,
+        quality=face.attributes.quality,
+        attributes=_attributes(face.attributes),
+    )
+
+
+def _attributes(attributes: FaceAttributes) -> Attributes:
+    return Attributes(**{**dict(attributes), "quality": None})
+
+
+def _body(body: BodyResult) -> BodyAnswer:
+    detection = BodyDetection(rect=body.rect, score=body.score, attributes=body.attributes)
+    return BodyAnswer(detection=detection, warp=body.warp, descriptor=_descriptor(body.descriptor))
+
+
+def _aggregate(aggregate: FaceAggregate | None) -> Aggregate:
+    if aggregate is None:
+        return Aggregate(face=None)
+    face = AggregateFace(
+        attributes=_attributes(aggregate.attributes),
+        quality=aggregate.attributes.quality,
+        descriptor=_descriptor(aggregate.descriptor),
+    )
+    return Aggregate(face=face)
+
+
+def _descriptor(descriptor: Descriptor | None) -> SdkDescriptor | None:
+    if descriptor is None:
+        return None
+    packed = pack_sdk(descriptor.version, descriptor.data)
+    return SdkDescriptor(score=descriptor.score, sdk_descriptor=packed, version=descriptor.version)

@@ -1,0 +1,65 @@
+"""remote_sdk, wired."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from libs.common import ports
+from libs.common.errors import Code, MienError
+from libs.common.http.fetch import Fetcher
+from libs.common.http.inputs import Limits, Sources
+from libs.common.part import Part
+from libs.common.settings import SdkSettings
+from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.networks.files import installed
+from services.remote_sdk.routes import LIMITS, SDK, SOURCES, routes
+from services.remote_sdk.service import Sdk
+from services.remote_sdk.worker import Worker
+
+
+async def build(settings: SdkSettings, images: ports.Images, fetcher: Fetcher) -> Part:
+    """Inference in this process. Its start raises ENGINE_FAILED when models or the device are missing, and warms
+    the models in the background; until they are warm the health check answers 503."""
+    worker = Worker(settings)
+    sdk = Sdk(worker, Catalogue(installed(), settings.allow), settings)
+    life = _Life(worker, sdk)
+    return Part(
+        name="remote_sdk",
+        routes=routes,
+        key=SDK,
+        service=sdk,
+        ports=(ports.Sdk,),
+        context={
+            SOURCES: Sources(fetch=fetcher.get, stored=images.get),
+            LIMITS: Limits(images=settings.max_images, image_bytes=settings.max_image_bytes),
+        },
+        start=life.start,
+        stop=life.stop,
+        health=life.health,
+    )
+
+
+class _Life:
+    """The worker from its start to its stop."""
+
+    def __init__(self, worker: Worker, sdk: Sdk) -> None:
+        self._worker = worker
+        self._sdk = sdk
+        self._warming: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        await self._worker.start()
+        self._warming = asyncio.create_task(self._worker.warm())
+
+    async def stop(self) -> None:
+        await self._worker.stop()
+        if self._warming:
+            await asyncio.gather(self._warming, return_exceptions=True)
+
+    async def health(self) -> dict[str, Any]:
+        if self._warming and self._warming.done():
+            self._warming.result()
+        if not self._worker.ready:
+            raise MienError(Code.OVERLOADED, "models are warming", status=503, retry_after_s=5)
+        return {"capabilities": await self._sdk.capabilities()}

@@ -1,0 +1,202 @@
+"""Compute threads, and the queues in front of them that turn items of many callers into batches.
+
+Work-conserving: an idle thread starts at once with what is there, and items gather only while every thread is busy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from libs.common.errors import Code, MienError
+
+I = TypeVar("I")  # noqa: E741 (input)
+O = TypeVar("O")  # noqa: E741 (output)
+
+log = logging.getLogger("mien.sdk")
+WAITING = Gauge("mien_sdk_waiting", "Items waiting for a compute thread", ["stage"])
+REFUSED = Counter("mien_sdk_refused_total", "Items refused because too much was waiting", ["stage", "reason"])
+BATCH = Histogram("mien_sdk_batch_size", "Items computed together", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128))
+SECONDS = Histogram("mien_sdk_batch_seconds", "Time to compute a batch", ["stage"])
+
+
+class Pool:
+    """Threads that compute for several batchers. The batcher added first is served first.
+
+    So the last stage of a chain is added first: what was begun is finished before anything new is begun, which keeps
+    few pictures in memory. ``prepare`` runs once in each thread.
+    """
+
+    def __init__(self, threads: int, prepare: Callable[[], None] = lambda: None) -> None:
+        self._prepare = prepare
+        self._batchers: list[Batcher[Any, Any]] = []
+        self._threads = [threading.Thread(target=self._work, name=f"compute-{n}", daemon=True) for n in range(threads)]
+        self._idle = 0
+        self.open = False
+        self.changed = threading.Condition()
+
+    def add(self, batcher: Batcher[Any, Any]) -> None:
+        self._batchers.append(batcher)
+
+    def start(self) -> None:
+        self.open = True
+        for thread in self._threads:
+            thread.start()
+
+    async def stop(self) -> None:
+        """Refuse what is waiting and what still comes, let batches in progress finish, end the threads."""
+        with self.changed:
+            self.open = False
+            for batcher in self._batchers:
+                batcher.refuse_all()
+            self.changed.notify_all()
+        started = [thread for thread in self._threads if thread.ident is not None]
+        await asyncio.to_thread(lambda: [thread.join() for thread in started])
+
+    def _work(self) -> None:
+        self._prepare()
+        while job := self._next():
+            batcher, batch = job
+            batcher.compute(batch)
+
+    def _next(self) -> tuple[Batcher[Any, Any], list[_Waiting[Any, Any]]] | None:
+        """The next batch, waiting for one; None once the pool is stopped."""
+        with self.changed:
+            self._idle += 1
+            try:
+                while self.open:
+                    for batcher in self._batchers:
+                        if batch := batcher.take(self._idle):
+                            return batcher, batch
+                    self.changed.wait()
+                return None
+            finally:
+                self._idle -= 1
+
+
+@dataclass(frozen=True)
+class _Waiting(Generic[I, O]):
+    item: I
+    outcome: Future[O]
+    since: float
+
+
+class Batcher(Generic[I, O]):
+    """Gathers items of all callers into batches for one function.
+
+    ``run`` gets at most ``max_batch`` items and returns one outcome each, in order; an outcome that is an exception
+    reaches only the caller of its item, one that is raised reaches every caller of the batch. With ``queue_limit``,
+    items that would make more of them wait are refused; with ``queue_age_s``, items that waited longer are given up
+    before they are computed. Both are OVERLOADED (503) with a time to retry after.
+    """
+
+    def __init__(
+        self,
+        pool: Pool,
+        name: str,
+        run: Callable[[list[I]], list[O | Exception]],
+        max_batch: int,
+        queue_limit: int | None = None,
+        queue_age_s: float | None = None,
+    ) -> None:
+        self._pool = pool
+        self._name = name
+        self._run = run
+        self._max_batch = max_batch
+        self._queue_limit = queue_limit
+        self._queue_age_s = queue_age_s
+        self._queue: deque[_Waiting[I, O]] = deque()
+        pool.add(self)
+
+    async def submit(self, items: list[I]) -> list[O | BaseException]:
+        """The outcomes of ``items``, in order; where an item failed, its exception. All items are let in or none.
+
+        Cancelling the call takes back the items that are not being computed yet. Raises OVERLOADED.
+        """
+        waiting = self._enter(items)
+        return await asyncio.gather(*(asyncio.wrap_future(each.outcome) for each in waiting), return_exceptions=True)
+
+    def _enter(self, items: list[I]) -> list[_Waiting[I, O]]:
+        now = time.monotonic()
+        entered = [_Waiting(item, Future[O](), now) for item in items]
+        with self._pool.changed:
+            if not self._pool.open:
+                raise MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5)
+            self._check_room(len(items))
+            self._queue.extend(entered)
+            WAITING.labels(self._name).set(len(self._queue))
+            self._pool.changed.notify(len(items))
+        return entered
+
+    def _check_room(self, count: int) -> None:
+        """A call larger than the whole limit is let in when nothing else waits, or it never would be."""
+        if self._queue_limit is None or not self._queue or len(self._queue) + count <= self._queue_limit:
+            return
+        REFUSED.labels(self._name, "full").inc(count)
+        detail = f"{len(self._queue)} pictures are waiting and {count} came; {self._queue_limit} may wait"
+        raise MienError(Code.OVERLOADED, detail, retry_after_s=self._retry_after_s())
+
+    def _retry_after_s(self) -> int:
+        """As long as the oldest item has waited already: what the next one may expect."""
+        age = time.monotonic() - self._queue[0].since if self._queue else 0
+        return min(max(1, math.ceil(age)), 60)
+
+    def take(self, idle: int) -> list[_Waiting[I, O]]:
+        """What one of ``idle`` threads should compute now. Called with the pool's lock held.
+
+        The items are shared evenly: one thread with a batch and others idle would be slower.
+        """
+        count = min(self._max_batch, math.ceil(len(self._queue) / idle))
+        batch = [self._queue.popleft() for _ in range(count)]
+        WAITING.labels(self._name).set(len(self._queue))
+        return batch
+
+    def compute(self, batch: list[_Waiting[I, O]]) -> None:
+        """Compute the items nobody has taken back or waited too long for, and hand out the outcomes."""
+        alive = [each for each in batch if each.outcome.set_running_or_notify_cancel() and not self._expired(each)]
+        if not alive:
+            return
+        BATCH.labels(self._name).observe(len(alive))
+        with SECONDS.labels(self._name).time():
+            outcomes = self._outcomes([each.item for each in alive])
+        for each, outcome in zip(alive, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                each.outcome.set_exception(outcome)
+            else:
+                each.outcome.set_result(outcome)
+
+    def _expired(self, each: _Waiting[I, O]) -> bool:
+        age = time.monotonic() - each.since
+        if self._queue_age_s is None or age <= self._queue_age_s:
+            return False
+        REFUSED.labels(self._name, "age").inc()
+        detail = f"waited {age:.1f} s for a compute thread; {self._queue_age_s:g} s are allowed"
+        each.outcome.set_exception(MienError(Code.OVERLOADED, detail, retry_after_s=min(math.ceil(age), 60)))
+        return True
+
+    def _outcomes(self, items: list[I]) -> list[O | Exception]:
+        try:
+            return self._run(items)
+        except MienError as error:
+            return [error] * len(items)
+        except Exception:  # a thread that dies would take the queue with it
+            log.exception("%s failed on a batch of %d", self._name, len(items))
+            return [MienError(Code.ENGINE_FAILED, f"{self._name} failed; the failure was logged")] * len(items)
+
+    def refuse_all(self) -> None:
+        """Give up everything that waits. Called with the pool's lock held."""
+        while self._queue:
+            each = self._queue.popleft()
+            if each.outcome.set_running_or_notify_cancel():
+                each.outcome.set_exception(MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5))
+        WAITING.labels(self._name).set(0)

@@ -1,0 +1,60 @@
+"""Which of the faces in a picture are kept: the contract's multiface policy and thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
+
+from libs.common.errors import Code, MienError
+from libs.common.wire.estimations import HeadPose, Rect
+from libs.common.wire.sdk import FilterReason, SdkParams
+
+FORBID, ALLOW, BEST = 0, 1, 2
+"""Values of ``multiface_policy``."""
+
+
+class Found(Protocol):
+    """A face as the detector leaves it; ``score`` is 0..1."""
+
+    @property
+    def rect(self) -> Rect: ...
+    @property
+    def score(self) -> float: ...
+
+
+F = TypeVar("F", bound=Found)
+
+
+def chosen(faces: Sequence[F], multiface_policy: int) -> list[F]:
+    """The faces the policy lets through, largest first.
+
+    The best is that of the highest detector score times area: the largest, unless the detector doubts it.
+    Raises SEVERAL_FACES when only one is allowed.
+    """
+    if multiface_policy == FORBID and len(faces) > 1:
+        raise MienError(Code.SEVERAL_FACES, f"{len(faces)} faces; multiface_policy 0 allows one")
+    ordered = sorted(faces, key=lambda face: _area(face.rect), reverse=True)
+    if multiface_policy == BEST:
+        return sorted(ordered, key=lambda face: face.score * _area(face.rect), reverse=True)[:1]
+    return ordered
+
+
+def _area(rect: Rect) -> int:
+    return rect.width * rect.height
+
+
+def reasons_to_drop(pose: HeadPose | None, fitness: float, params: SdkParams) -> list[FilterReason]:
+    """Why the thresholds reject a face; empty when they let it through. A pose that is not known passes."""
+    reasons = []
+    for angle in ("yaw", "pitch", "roll"):
+        threshold = getattr(params, f"{angle}_threshold")
+        value = getattr(pose, angle) if pose else None
+        if threshold is not None and value is not None and abs(value) > threshold:
+            reasons.append(_reason(f"{angle}_threshold", value, threshold))
+    if fitness < params.score_threshold:
+        reasons.append(_reason("score_threshold", fitness, params.score_threshold))
+    return reasons
+
+
+def _reason(name: str, value: float, threshold: float) -> FilterReason:
+    return FilterReason(filter_name=name, object_value=value, threshold_value=threshold)
