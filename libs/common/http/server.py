@@ -52,7 +52,7 @@ def build_app(
     documented = []
     for prefix, routes in tables:
         for route in routes:
-            app.router.add_route(route.method, prefix + route.path, route)
+            app.router.add_route(route.method, prefix + route.path, route.__call__)
             documented.append((prefix, routes.service, route))
     prefixes = {"", *(prefix for prefix, _ in tables)}
     for prefix in sorted(prefixes):
