@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from libs.common.wire.base import Commas
@@ -64,7 +64,7 @@ class Settings(BaseSettings):
 
     data_dir: Path = Field(default=Path("data"), description="folder of every store")
     host: str = Field(default="127.0.0.1", description="address every service listens on")
-    port: int = Field(default=5000, ge=1, le=65000, description="the gateway's port; the services' follow")
+    port: int = Field(default=5000, ge=0, le=65000, description="the gateway's; services' follow; 0 = free ones")
     gateway_port: int | None = None
     image_store_port: int | None = None
     faces_port: int | None = None
@@ -78,6 +78,12 @@ class Settings(BaseSettings):
     log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
     sdk: SdkSettings = Field(default_factory=SdkSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
+
+    @model_validator(mode="after")
+    def _addresses_are_known(self) -> Self:
+        if self.calls == "http" and not self.port:
+            raise ValueError("MIEN_CALLS=http needs a MIEN_PORT: services must know each other's addresses")
+        return self
 
     def port_of(self, service: str) -> int:
         """The port a service listens on: its own setting, else the gateway's plus the conventional distance.

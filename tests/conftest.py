@@ -1,0 +1,25 @@
+"""One running suite for all tests that only speak to it; every test uses an account of its own."""
+
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from libs.client import MienClient
+from libs.common.ids import new_id
+from tests.running import RunningSuite
+
+
+@pytest.fixture(scope="session")
+def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
+    """The embedded suite with its real models, in a process of its own."""
+    running = RunningSuite(tmp_path_factory.mktemp("suite") / "data").start()
+    yield running
+    if running.is_running():
+        assert running.stop() == 0, "the suite did not stop cleanly"
+
+
+@pytest.fixture
+async def client(suite: RunningSuite) -> AsyncIterator[MienClient]:
+    """A client with a fresh account."""
+    async with MienClient(suite.url, account=new_id()) as client:
+        yield client
