@@ -162,10 +162,10 @@ class Servers:
 
     async def start(self, app: web.Application, host: str, port: int) -> int:
         """Serve ``app``; port 0 takes a free one. Returns the port. Raises OSError when it is taken."""
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=10.0)
         await runner.setup()
         self._runners.append(runner)
-        site = web.TCPSite(runner, host, port, shutdown_timeout=10.0)
+        site = web.TCPSite(runner, host, port)
         await site.start()
         return runner.addresses[0][1]
 
