@@ -319,7 +319,7 @@ async def test_an_event_nobody_waits_for_is_saved_all_the_same(client: MienClien
     handler_id = await client.handlers.create({"storage_policy": {"event_policy": {"wait_saving": 0}}})
     [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events
     async with asyncio.timeout(10):
-        while not await client.events.check(event.event_id):
+        while not await client.events.check(event.event_id):  # noqa: ASYNC110 (another process saves it)
             await asyncio.sleep(0.02)
 
 
