@@ -8,6 +8,7 @@ contract's body and comes out as the same :class:`MienError`. The next transport
 from __future__ import annotations
 
 import inspect
+import io
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast, get_type_hints
 
@@ -88,7 +89,9 @@ def _called(method: Method, address: str, session: aiohttp.ClientSession, timeou
         headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
-            async with session.post(address + method.path, data=body, headers=headers, timeout=timeout) as answer:
+            async with session.post(
+                address + method.path, data=io.BytesIO(body), headers=headers, timeout=timeout
+            ) as answer:
                 raw = await answer.read()
                 if answer.status >= 400:
                     raise MienError.from_body(await answer.json(), answer.status)

@@ -14,6 +14,8 @@ from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
 LISTED = 1000
+REMEMBERED = 10_000
+"""Folders known to be on the disk; with a folder per hour and byte, forgetting them now and then is cheap."""
 
 
 class StoreObjects:
@@ -63,11 +65,13 @@ class FolderObjects(StoreObjects):
         """The file, its entry in its folder, and the entries of folders that may be new."""
         _fsync(file)
         _fsync(file.parent)
+        if file.parent in self._synced:
+            return
         for folder in file.parent.parents:
-            if file.parent in self._synced or not folder.is_relative_to(self._folder):
-                break
             _fsync(folder)
-        if len(self._synced) > 10_000:
+            if folder == self._folder.parent:
+                break
+        if len(self._synced) >= REMEMBERED:
             self._synced.clear()
         self._synced.add(file.parent)
 

@@ -7,6 +7,7 @@ to the very address that was checked, so that neither a name nor a redirect lead
 from __future__ import annotations
 
 import asyncio
+import io
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -86,7 +87,7 @@ class Fetcher:
             raise MienError(Code.FETCH_REFUSED, f"headers: {', '.join(sorted(owned))} may not be set")
         async with (
             _translated(target, timeout_s),
-            self._session.post(target, data=body, headers=headers, allow_redirects=False) as answer,
+            self._session.post(target, data=io.BytesIO(body), headers=headers, allow_redirects=False) as answer,
         ):
             return answer.status
 
