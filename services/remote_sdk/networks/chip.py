@@ -1,0 +1,143 @@
+"""Aligned face chips: turned upright, scaled and cut out, as dlib cuts them (`interpolation.h`).
+
+The trap is half a pixel. dlib fits the similarity T from template to image, takes the centre T(size/2, size/2) and
+the side L = size * |T|, and lays chip pixels 0..size-1 over a rectangle whose first and last pixels are L - 1 apart.
+A plain T moves descriptors by 0.068 on average.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+from services.remote_sdk.networks.similarity import Complex, fit, plane
+
+Image = NDArray[np.uint8]
+
+# Mean positions of the five points in the unit square of a face (dlib, `get_face_chip_details`).
+_TEMPLATE = np.array(
+    [
+        [0.8595674595992, 0.2134981538014],
+        [0.6460604764104, 0.2289674387677],
+        [0.1205750620789, 0.2137274526848],
+        [0.3340850613712, 0.2290642403242],
+        [0.4901123135679, 0.6277975316475],
+    ]
+)
+_TAPS = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0])
+_BINOMIAL = torch.outer(_TAPS, _TAPS).expand(3, 1, 5, 5).contiguous()  # sums to 256
+_HALVED_SHIFT = 1.25 + 0.75j  # dlib's place of the first pixel of a halved image (its kernel would say 1 + 1j)
+_TOO_SMALL = 8  # pixels; dlib halves no smaller image
+
+
+def chip_transform(landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25) -> NDArray[np.float64]:
+    """Affine maps from chip pixels to image pixels, float64 (n, 2, 3): image = map[:, :2] @ chip + map[:, 2].
+
+    landmarks: (n, 5, 2), x and y in pixels, in the order of Landmarks5; size: pixels of the square chip; padding: added
+    on every side, as part of the face's own size.
+    """
+    centre, side, unit = _squares(landmarks, size, padding)
+    turn = unit * (side - 1) / (size - 1)
+    shift = centre - turn * (1 + 1j) * (size - 1) / 2
+    columns = np.stack([np.stack([turn.real, turn.imag], -1), np.stack([-turn.imag, turn.real], -1)], -1)
+    return np.concatenate([columns, np.stack([shift.real, shift.imag], -1)[..., None]], axis=-1)
+
+
+def to_image(transform: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (n, k, 2) of chips in pixels of their images; transform (n, 2, 3) from `chip_transform`."""
+    return points @ transform[:, :, :2].transpose(0, 2, 1) + transform[:, None, :, 2]
+
+
+def to_chip(transform: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Points (n, k, 2) of images in pixels of their chips: the inverse of `to_image`."""
+    return (points - transform[:, None, :, 2]) @ np.linalg.inv(transform[:, :, :2]).transpose(0, 2, 1)
+
+
+def face_chips(
+    image: Image, landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25
+) -> NDArray[np.uint8]:
+    """Chips of the faces of one image, uint8 (n, size, size, 3).
+
+    image: uint8 (h, w, 3), RGB; landmarks: (n, 5, 2), see `chip_transform`. What lies outside the image is black.
+    """
+    squares = [_Square(*square) for square in zip(*_squares(landmarks, size, padding), strict=True)]
+    chips = np.zeros((len(squares), size, size, 3), np.uint8)
+    for chip, square in zip(chips, squares, strict=True):
+        chip[:] = _cut(image, square, size)
+    return chips
+
+
+def resized_chips(chips: NDArray[np.uint8], size: int = 150) -> NDArray[np.uint8]:
+    """Chips cut at one size as if cut at another: uint8 (n, k, k, 3) to (n, size, size, 3), `padding` being the same.
+
+    First and last pixels of both sizes lie on the same points of the image, which is what `chip_transform` says.
+    """
+    planes = torch.from_numpy(np.ascontiguousarray(chips)).permute(0, 3, 1, 2).float()
+    resized = F.interpolate(planes, (size, size), mode="bilinear", align_corners=True)
+    return resized.round_().byte().permute(0, 2, 3, 1).numpy()
+
+
+class _Square(NamedTuple):
+    """What a chip shows: centre in pixels of the image, side in pixels, direction of its rows (length 1)."""
+
+    centre: complex
+    side: float
+    unit: complex
+
+    def points(self, steps: NDArray[np.float64]) -> Complex:
+        """Points of the image, (k, k); steps: (k,) along rows and columns, -0.5 the first pixel, 0.5 the last."""
+        return self.centre + self.unit * (self.side - 1) * (steps[None, :] + 1j * steps[:, None])
+
+
+def _squares(
+    landmarks: NDArray[np.floating], size: int, padding: float
+) -> tuple[Complex, NDArray[np.float64], Complex]:
+    """Centres, sides and directions (n,), see _Square."""
+    template = plane((padding + _TEMPLATE) / (2 * padding + 1) * size)
+    turn, shift = fit(template, plane(landmarks))
+    scale = np.abs(turn)
+    return turn * (1 + 1j) * size / 2 + shift, scale * size, turn / scale
+
+
+def _cut(image: Image, square: _Square, size: int) -> NDArray[np.uint8]:
+    """One chip (size, size, 3). The picture is halved until the chip shrinks it less than twice."""
+    levels, margin, side = 0, 2, square.side
+    while (side := (side + 1) / 2) > size:
+        levels, margin = levels + 1, 2 * margin + 2
+    corner, pixels = _surroundings(image, square, margin)
+    square = square._replace(centre=square.centre - corner)
+    for _ in range(levels):
+        if min(pixels.shape[2:]) <= _TOO_SMALL:
+            return np.zeros((size, size, 3), np.uint8)
+        pixels = (F.conv2d(pixels, _BINOMIAL, stride=2, groups=3) / 256).floor_()
+        square = _Square(square.centre / 2 - _HALVED_SHIFT, (square.side + 1) / 2, square.unit)
+    return _sampled(pixels, square.points(np.linspace(-0.5, 0.5, size)))
+
+
+def _surroundings(image: Image, square: _Square, margin: int) -> tuple[complex, Tensor]:
+    """The part of the image that the square and its margin touch: its corner, and float32 (1, 3, h, w).
+
+    Channels last: at 1500 pixels the halving takes 7 ms so, and 70 ms otherwise.
+    """
+    corners = square.points(np.array([-0.5, 0.5])).ravel()
+    first = np.array([corners.real.min(), corners.imag.min()]) - margin
+    last = np.array([corners.real.max(), corners.imag.max()]) + margin
+    left, top = np.maximum(np.floor(first + 0.5), 0).astype(int)
+    right, bottom = np.maximum(np.floor(last + 1.5), 0).astype(int)
+    crop = torch.from_numpy(image[top:bottom, left:right].astype(np.float32, order="C"))
+    return complex(left, top), crop[None].permute(0, 3, 1, 2)
+
+
+def _sampled(pixels: Tensor, points: Complex) -> NDArray[np.uint8]:
+    """Colours (k, k, 3) of pixels (1, 3, h, w) at points (k, k), bilinear, cut to whole numbers; black outside."""
+    height, width = pixels.shape[2:]
+    if min(height, width) < 2:
+        return np.zeros((*points.shape, 3), np.uint8)
+    x, y = points.real, points.imag
+    inside = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
+    grid = np.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], axis=-1).astype(np.float32)
+    colours = F.grid_sample(pixels.contiguous(), torch.from_numpy(grid)[None], align_corners=True)[0]
+    return (colours.permute(1, 2, 0).numpy() * inside[..., None]).astype(np.uint8)
