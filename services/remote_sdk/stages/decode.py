@@ -55,8 +55,12 @@ def decode(
     _check_type(data, content_type)
     with _opened(data) as header:
         _check_pixels(header, limits)
+        orientation, exif = _orientation(header), read_exif(header) if with_exif else None
         pixels = _jpeg_pixels(data) if _is_plain_jpeg(header) else _pixels(header)
-        return Picture(_upright(pixels, header) if upright else pixels, read_exif(header) if with_exif else None)
+        if header.format == "TIFF":
+            # Pillow turns a TIFF upright by itself.
+            return Picture(pixels if upright else _turned(pixels, _UNDONE.get(orientation, orientation)), exif)
+        return Picture(_turned(pixels, orientation) if upright else pixels, exif)
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
@@ -133,8 +137,8 @@ def _rgb(picture: Image.Image) -> Pixels:
     return np.asarray(picture.convert("RGB"))
 
 
-def _upright(pixels: Pixels, header: Image.Image) -> Pixels:
-    turn = _ORIENTATIONS.get(_orientation(header))
+def _turned(pixels: Pixels, orientation: Any) -> Pixels:
+    turn = _ORIENTATIONS.get(orientation)
     return np.ascontiguousarray(turn(pixels)) if turn else pixels
 
 
@@ -155,6 +159,7 @@ _ORIENTATIONS = {
     7: lambda pixels: pixels[::-1, ::-1].transpose(1, 0, 2),
     8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
 }
+_UNDONE = {6: 8, 8: 6}  # all others undo themselves
 
 
 def read_exif(header: Image.Image) -> dict[str, Any]:
