@@ -46,7 +46,10 @@ def parse(text: Any) -> datetime:
             moment = datetime.fromisoformat(text)
         except ValueError:
             raise ValueError("should be an RFC 3339 time or now-<n><unit>") from None
-    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    try:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("should be within the years 1 to 9999 in UTC") from None
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
@@ -57,7 +60,8 @@ def _clamped(seconds: int) -> int:
 
 def render(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds and a ``Z``."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
+    # not strftime: its %Y writes the year 999 in three digits, which parse could not read back
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Time = Annotated[

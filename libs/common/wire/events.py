@@ -8,7 +8,7 @@ from pydantic import Field
 
 from libs.common.clock import Time, TimeText
 from libs.common.ids import Id
-from libs.common.wire.base import Commas, Page, Unit, Wire
+from libs.common.wire.base import Commas, Flag, Page, Unit, Wire
 from libs.common.wire.estimations import (
     Accessories,
     BodyBasicAttributes,
@@ -112,6 +112,7 @@ class Event(Wire):
 EVENT_TARGETS = tuple(name for name in Event.model_fields if name not in ("face_descriptor", "body_descriptor"))
 
 Null = Literal["null"]
+AgeBound = Annotated[int, Field(ge=0, le=1000)]
 
 
 class EventFilter(Wire):
@@ -140,13 +141,13 @@ class EventFilter(Wire):
     top_similar_external_ids: Annotated[list[str], Commas] | None = None
     top_similar_object_similarity__gte: Unit | None = None
     top_similar_object_similarity__lt: Unit | None = None
-    gender: Literal[0, 1] | Null | None = None
-    age__gte: int | None = None
-    age__lt: int | None = None
-    emotions: Annotated[list[int | Null], Commas] | None = None
-    masks: Annotated[list[int | Null], Commas] | None = None
-    ethnic_groups: Annotated[list[int | Null], Commas] | None = None
-    liveness: Annotated[list[int | Null], Commas] | None = None
+    gender: Flag | Null | None = None
+    age__gte: AgeBound | None = None
+    age__lt: AgeBound | None = None
+    emotions: Annotated[list[Annotated[int, Field(ge=1, le=7)] | Null], Commas] | None = None
+    masks: Annotated[list[Annotated[int, Field(ge=1, le=3)] | Null], Commas] | None = None
+    ethnic_groups: Annotated[list[Annotated[int, Field(ge=1, le=4)] | Null], Commas] | None = None
+    liveness: Annotated[list[Annotated[int, Field(ge=0, le=2)] | Null], Commas] | None = None
 
 
 class EventPage(Page):
