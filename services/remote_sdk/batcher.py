@@ -108,6 +108,7 @@ class Batcher(Generic[I, O]):
         max_batch: int,
         queue_limit: int | None = None,
         queue_age_s: float | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
         self._name = name
@@ -115,6 +116,7 @@ class Batcher(Generic[I, O]):
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._queue_age_s = queue_age_s
+        self._clock = clock
         self._queue: deque[_Waiting[I, O]] = deque()
         pool.add(self)
 
@@ -127,7 +129,7 @@ class Batcher(Generic[I, O]):
         return await asyncio.gather(*(asyncio.wrap_future(each.outcome) for each in waiting), return_exceptions=True)
 
     def _enter(self, items: list[I]) -> list[_Waiting[I, O]]:
-        now = time.monotonic()
+        now = self._clock()
         entered = [_Waiting(item, Future[O](), now) for item in items]
         with self._pool.changed:
             if not self._pool.open:
@@ -148,7 +150,7 @@ class Batcher(Generic[I, O]):
 
     def _retry_after_s(self) -> int:
         """As long as the oldest item has waited already: what the next one may expect."""
-        age = time.monotonic() - self._queue[0].since if self._queue else 0
+        age = self._clock() - self._queue[0].since if self._queue else 0
         return min(max(1, math.ceil(age)), 60)
 
     def take(self, idle: int) -> list[_Waiting[I, O]]:
@@ -176,7 +178,7 @@ class Batcher(Generic[I, O]):
                 each.outcome.set_result(outcome)
 
     def _expired(self, each: _Waiting[I, O]) -> bool:
-        age = time.monotonic() - each.since
+        age = self._clock() - each.since
         if self._queue_age_s is None or age <= self._queue_age_s:
             return False
         REFUSED.labels(self._name, "age").inc()
