@@ -16,6 +16,9 @@ from services.handlers.routes import HANDLERS, LIMITS, SOURCES, routes
 from services.handlers.service import Handlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers
 
+CALLBACKS_AT_ONCE = 16
+"""One slow receiver must not hold up the others."""
+
 
 async def build(
     database: Path,
@@ -28,7 +31,7 @@ async def build(
 ) -> Part:
     """Handlers over a SQLite file. ``services`` are the other services, in process or remote."""
     db = await Database(database, SCHEMA, durable=durable).open()
-    services.bus.subscribe(CALLBACKS, "http", Callbacks(fetcher))
+    services.bus.subscribe(CALLBACKS, "http", Callbacks(fetcher), at_once=CALLBACKS_AT_ONCE)
     handlers = Handlers(SqliteHandlers(db), services, callbacks_allowed=callbacks_allowed)
     sources = Sources(fetch=fetcher.get, stored=services.images.get)
     return Part(

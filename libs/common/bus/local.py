@@ -16,7 +16,7 @@ from libs.common import clock, observability
 from libs.common.bus.port import Consumer, Message
 from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
-from libs.common.wire.base import pack
+from libs.common.wire.base import chunks, pack
 
 log = logging.getLogger("mien.bus")
 WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
@@ -53,12 +53,14 @@ class LocalBus:
         self._capacity = capacity
         self._attempts = attempts
         self._consumers: dict[str, Consumer] = {}
+        self._at_once: dict[str, int] = {}
         self._topics: dict[str, list[str]] = {}
         self._awake: dict[str, asyncio.Event] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
-    def subscribe(self, topic: str, subscriber: str, consume: Consumer) -> None:
+    def subscribe(self, topic: str, subscriber: str, consume: Consumer, at_once: int = 1) -> None:
         queue = f"{topic}.{subscriber}"
+        self._at_once[queue] = at_once
         self._topics.setdefault(topic, []).append(queue)
         self._consumers[queue] = consume
         self._awake[queue] = asyncio.Event()
@@ -91,7 +93,6 @@ class LocalBus:
                 " ON CONFLICT DO NOTHING",
                 (queue, message_id, clock.now_ms(), envelope),
             )
-            WAITING.labels(queue).set(waiting + 1)
 
     async def _drain(self, queue: str) -> None:
         """Deliver what is due, oldest first, for as long as the process lives."""
@@ -101,10 +102,15 @@ class LocalBus:
                 "SELECT seq, attempt, envelope FROM message WHERE queue = ? AND due_ms <= ? ORDER BY seq LIMIT ?",
                 (queue, clock.now_ms(), PAGE),
             )
-            for row in rows:
-                await self._deliver(queue, row)
+            await self._observe(queue)
+            for some in chunks(rows, self._at_once[queue]):
+                await asyncio.gather(*(self._deliver(queue, row) for row in some))
             if not rows:
                 await self._sleep(queue)
+
+    async def _observe(self, queue: str) -> None:
+        rows = await self._database.rows("SELECT count(*) FROM message WHERE queue = ?", (queue,))
+        WAITING.labels(queue).set(rows[0][0])
 
     async def _sleep(self, queue: str) -> None:
         """Until something is published or the next retry is due."""

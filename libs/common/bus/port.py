@@ -35,10 +35,11 @@ class Bus(Protocol):
         """Durably hand over. Raises OVERLOADED when too much is waiting."""
         ...
 
-    def subscribe(self, topic: str, subscriber: str, consume: Consumer) -> None:
+    def subscribe(self, topic: str, subscriber: str, consume: Consumer, at_once: int = 1) -> None:
         """Have ``consume`` called for every message of ``topic``. Call before ``start``.
 
-        ``subscriber`` names the queue: after a restart the same name goes on where it stopped.
+        ``subscriber`` names the queue: after a restart the same name goes on where it stopped. ``at_once``
+        deliveries may run at the same time; with 1 they keep their order, but for those tried again.
         """
         ...
 

@@ -1,0 +1,108 @@
+"""The gateway's own resources and manners, and every service's under its own port."""
+
+import re
+
+import aiohttp
+import msgpack
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from libs.client import MienClient
+from libs.common.ids import new_id
+from libs.common.settings import PORT_OFFSETS
+from tests.running import RunningSuite
+
+ACCOUNT = {"Luna-Account-Id": new_id()}
+PREFIXES = {
+    "gateway": "/6",
+    "image_store": "/1",
+    "faces": "/3",
+    "events": "/2",
+    "handlers": "/1",
+    "matcher": "/1",
+    "remote_sdk": "/1",
+}
+
+
+@pytest.mark.parametrize("service", PORT_OFFSETS)
+async def test_every_service_answers_at_its_own_port(suite: RunningSuite, service: str) -> None:
+    base = suite.url_of(service)
+    async with aiohttp.ClientSession() as session:
+        for prefix in ("", PREFIXES[service]):
+            for path in ("/version", "/healthcheck", "/metrics", "/docs/spec"):
+                async with session.get(base + prefix + path) as answer:
+                    assert answer.status == 200, path
+            async with session.get(f"{base}{prefix}/docs/spec") as answer:
+                OpenAPIV31SpecValidator(await answer.json()).validate()
+            async with session.get(f"{base}{prefix}/docs") as answer:
+                page = await answer.text()
+            for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
+                assert asset.startswith(f"{prefix}/docs/static/")
+                async with session.get(base + asset) as answer:
+                    assert answer.status == 200
+
+
+async def test_the_page_shows_every_public_route_with_its_models(suite: RunningSuite) -> None:
+    async with aiohttp.ClientSession() as session, session.get(f"{suite.url}/6/docs/spec") as answer:
+        spec = await answer.json()
+    paths = spec["paths"]
+    for path in (
+        "/6/handlers",
+        "/6/handlers/{handler_id}/events",
+        "/6/events/stats",
+        "/6/faces",
+        "/6/matcher/faces",
+        "/6/sdk",
+    ):
+        assert path in paths
+    assert not [path for path in paths if "/rpc/" in path or "/buckets" in path]
+    draft = paths["/6/handlers"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    assert draft == {"$ref": "#/components/schemas/HandlerDraft"}
+    operations = [operation["operationId"] for verbs in paths.values() for operation in verbs.values()]
+    assert len(set(operations)) == len(operations)
+
+
+async def test_capabilities_say_what_is_missing_and_what_would_fill_it(client: MienClient) -> None:
+    capabilities = (await client.health())["capabilities"]
+    estimators = capabilities["estimators"]
+    assert estimators["face_descriptor"]["available"]
+    assert estimators["face_descriptor"]["descriptor_version"] == 1001
+    assert not estimators["mask"]["available"]
+    assert estimators["mask"]["missing"]
+
+
+async def test_request_ids_are_echoed_made_and_checked(suite: RunningSuite) -> None:
+    mine = "1536751345,8b8b5937-2e9c-4e8b-a7a7-5caf86621b5a"
+    async with aiohttp.ClientSession(suite.url) as session:
+        async with session.get("/6/version", headers={"Luna-Request-Id": mine}) as answer:
+            assert answer.headers["Luna-Request-Id"] == mine
+        async with session.get("/6/version") as answer:
+            assert re.match(r"^\d{10},[0-9a-f-]{36}$", answer.headers["Luna-Request-Id"])
+        async with session.get("/6/version", headers={"Luna-Request-Id": "mine"}) as answer:
+            assert (answer.status, (await answer.json())["error_code"]) == (400, 12016)
+
+
+async def test_answers_come_as_msgpack_to_who_asks_for_it(suite: RunningSuite) -> None:
+    async with aiohttp.ClientSession(suite.url, headers=ACCOUNT) as session:
+        async with session.post("/6/lists", json={}, headers={"Accept": "application/msgpack"}) as answer:
+            created = msgpack.unpackb(await answer.read())
+            assert answer.content_type == "application/msgpack"
+        assert created["url"] == f"/6/lists/{created['list_id']}" == answer.headers["Location"]
+        async with session.get("/6/lists", headers={"Accept": "text/csv"}) as answer:
+            assert (answer.status, (await answer.json())["error_code"]) == (406, 12023)
+
+
+async def test_what_is_not_there_is_said_in_the_contracts_words(suite: RunningSuite) -> None:
+    async with aiohttp.ClientSession(suite.url) as session:
+        for method, path, headers, expected in (
+            ("GET", "/nowhere", ACCOUNT, (404, 12013)),
+            ("DELETE", "/6/version", ACCOUNT, (405, 12021)),
+            ("GET", "/6/faces", {}, (400, 12010)),
+            ("GET", "/6/faces?page=0", ACCOUNT, (400, 12012)),
+            ("GET", "/6/faces?page=1&page=2", ACCOUNT, (400, 12012)),
+            ("GET", "/6/faces?color=red", ACCOUNT, (400, 12012)),
+        ):
+            async with session.request(method, path, headers=headers) as answer:
+                body = await answer.json()
+                assert (answer.status, body["error_code"]) == expected, (path, body)
+                assert set(body) == {"error_code", "desc", "detail", "link"}
