@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from libs.common.bus.topics import CALLBACKS
 from libs.common.http.fetch import Fetcher
 from libs.common.http.inputs import Limits, Sources
-
-from libs.common.bus.topics import CALLBACKS
 from libs.common.part import Part
 from libs.common.storage.sqlite import Database
 from services.handlers.callbacks import Callbacks
