@@ -1,0 +1,243 @@
+"""The command line: ``mien up``, ``demo``, ``models``, ``enroll``, ``emit``."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any, NoReturn, TypeVar
+
+import orjson
+import typer
+from pydantic import ValidationError
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from libs.client import MienApiError, MienClient, MienUnreachable
+from libs.client.client import DEFAULT_URL
+from libs.common import observability
+from libs.common.errors import MienError
+from libs.common.settings import Settings
+from libs.common.wire.base import fault
+from mien import tables
+from mien.enrolment import Enrolled, Enrolment
+from mien.lists import list_named
+from mien.pace import at_once
+from mien.photos import people_in, photos_in
+from mien.recognition import THRESHOLD, Sighting, handler_for, look_at_file
+
+DEMO_ACCOUNT = "6d69656e-0000-4000-8000-000000000000"
+"""Used when no account is given: a platform without accounts of its own takes any UUID."""
+
+SOME_FAILED, REFUSED, UNREACHABLE, NOT_STARTED = 1, 3, 4, 5
+"""Exit codes; 0 is success and 2 wrong usage."""
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Mien: an open face-and-body event platform.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    epilog="Exit codes: 0 done, 1 some photos failed, 2 wrong usage, 3 refused, 4 unreachable, 5 did not start.",
+)
+out = Console()
+err = Console(stderr=True)
+
+Url = Annotated[str, typer.Option(envvar="MIEN_URL", help="The platform's gateway.")]
+Account = Annotated[str, typer.Option(envvar="MIEN_ACCOUNT", help="UUID that everything is stored and sought under.")]
+ListName = Annotated[str, typer.Option("--list", help="Name or id of the list of people; a new name is created.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
+AtOnce = Annotated[int, typer.Option(min=1, max=64, help="Photos under way at one moment.")]
+
+
+def main() -> None:
+    app()
+
+
+@app.command()
+def up(as_json: AsJson = False) -> None:
+    """Run the whole platform in this process until it is told to stop. Settings: MIEN_* (docs/settings.md)."""
+    from mien import suite
+
+    settings = _settings()
+    observability.configure(settings.log_level)
+
+    def announce(addresses: dict[str, str]) -> None:
+        if as_json:
+            print(orjson.dumps(addresses).decode(), flush=True)
+        else:
+            out.print(tables.addresses(addresses))
+            out.print(f"Warming up; {addresses['gateway']}/healthcheck answers 200 when ready. Ctrl+C stops.")
+
+    try:
+        asyncio.run(suite.run(settings, announce))
+    except (MienError, OSError) as failure:
+        _fail(f"did not start: {failure}", NOT_STARTED)
+
+
+@app.command()
+def demo(
+    photos: Annotated[Path | None, typer.Option(help="Your photos: one folder per person, its name theirs.")] = None,
+    out_dir: Annotated[Path, typer.Option("--out", help="Where contact-sheet.png goes.")] = Path("build/demo"),
+) -> None:
+    """Start a platform of its own, make people known to it, and see whom it recognises in real photos."""
+    try:
+        from mien.demo.child import DidNotStart
+        from mien.demo.play import play
+    except ModuleNotFoundError as missing:
+        _fail(f"{missing.name} is not installed; the demo needs: pip install 'mien[demo]'", NOT_STARTED)
+    try:
+        confused = _run(lambda: play(photos, out_dir, out))
+    except DidNotStart as failure:
+        _fail(f"the platform did not start: {failure}", NOT_STARTED)
+    except OSError as failure:
+        _fail(str(failure), 2)
+    raise typer.Exit(SOME_FAILED if confused else 0)
+
+
+@app.command()
+def models(as_json: AsJson = False) -> None:
+    """Show what this installation can estimate, and with which models under which licences."""
+    from services.remote_sdk.catalogue import SLOTS, Catalogue
+    from services.remote_sdk.networks.files import installed
+
+    estimators = list(Catalogue(installed(), _settings().sdk.allow).estimators().values())
+    if as_json:
+        _print_json([estimator.model_dump() for estimator in estimators])
+    else:
+        out.print(tables.models(estimators, {name: slot.fits for name, slot in SLOTS.items()}))
+
+
+@app.command()
+def enroll(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="One folder per person, its name theirs.")],
+    list_name: ListName = "people",
+    url: Url = DEFAULT_URL,
+    account: Account = DEMO_ACCOUNT,
+    concurrency: AtOnce = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Make people known. Running it again adds what is new and changes nothing else."""
+    people = _found(lambda: people_in(directory))
+    pairs = [(person, photo) for person, photos in people.items() for photo in photos]
+
+    async def work(client: MienClient, step: Callable[[], None]) -> list[Enrolled]:
+        enrolment = await Enrolment.onto(client, await list_named(client, list_name))
+
+        async def one(pair: tuple[str, Path]) -> Enrolled:
+            result = await enrolment.add_file(*pair)
+            step()
+            return result
+
+        return await at_once(concurrency, one, pairs)
+
+    results = _with_client(url, account, "enrolling", len(pairs), work)
+    if as_json:
+        _print_json([asdict(result) for result in results])
+    else:
+        out.print(tables.enrolled(results, list_name))
+    raise typer.Exit(SOME_FAILED if any(result.reason for result in results) else 0)
+
+
+@app.command()
+def emit(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATHS...", help="Photos, and folders of photos.")],
+    list_name: ListName = "people",
+    handler: Annotated[str | None, typer.Option(help="Id of a handler to use instead of our own for --list.")] = None,
+    threshold: Annotated[
+        float, typer.Option(min=0, max=1, help="Similarity from which a face has a name.")
+    ] = THRESHOLD,
+    source: Annotated[str | None, typer.Option(help="Name of the camera, kept with the events.")] = None,
+    url: Url = DEFAULT_URL,
+    account: Account = DEMO_ACCOUNT,
+    concurrency: AtOnce = 4,
+    as_json: AsJson = False,
+) -> None:
+    """Generate events from photos and show who was seen."""
+    photos = _found(lambda: photos_in(paths))
+
+    async def work(client: MienClient, step: Callable[[], None]) -> list[Sighting]:
+        handler_id = handler or await handler_for(client, await list_named(client, list_name), threshold)
+
+        async def one(photo: Path) -> Sighting:
+            sighting = await look_at_file(client, handler_id, photo, source=source)
+            step()
+            return sighting
+
+        return await at_once(concurrency, one, photos)
+
+    sightings = _with_client(url, account, "emitting", len(photos), work)
+    if as_json:
+        _print_json([_plain(sighting) for sighting in sightings])
+    else:
+        out.print(tables.sightings(sightings))
+    raise typer.Exit(SOME_FAILED if any(sighting.error for sighting in sightings) else 0)
+
+
+def _with_client(
+    url: str,
+    account: str,
+    doing: str,
+    total: int,
+    work: Callable[[MienClient, Callable[[], None]], Coroutine[Any, Any, T]],
+) -> T:
+    """Run ``work`` with a client and a progress bar; every failure ends as one clear line and an exit code."""
+
+    async def run() -> T:
+        async with MienClient(url, account=account) as client:
+            with _progress() as progress:
+                task = progress.add_task(doing, total=total)
+                return await work(client, lambda: progress.advance(task))
+
+    try:
+        return _run(run)
+    except ValueError as wrong:
+        _fail(str(wrong), 2)
+
+
+def _progress() -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=err, transient=True)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    try:
+        return asyncio.run(work())
+    except MienUnreachable as failure:
+        _fail(f"{failure}; is the platform running? (mien up)", UNREACHABLE)
+    except MienApiError as refusal:
+        _fail(f"{refusal} (request {refusal.request_id})", REFUSED)
+    except KeyboardInterrupt:
+        _fail("stopped", 130)
+
+
+def _found(find: Callable[[], T]) -> T:
+    try:
+        return find()
+    except OSError as failure:
+        _fail(str(failure), 2)
+
+
+def _settings() -> Settings:
+    try:
+        return Settings()
+    except ValidationError as wrong:
+        _fail(f"settings: {fault(wrong, 'MIEN')}", 2)
+
+
+def _plain(sighting: Sighting) -> dict[str, Any]:
+    faces = [{**vars(face), "rect": face.rect.model_dump()} for face in sighting.faces]
+    return {**vars(sighting), "ms": round(sighting.ms, 1), "faces": faces}
+
+
+def _print_json(content: Any) -> None:
+    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def _fail(reason: str, code: int) -> NoReturn:
+    err.print(f"[red]mien:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
+    raise typer.Exit(code)

@@ -1,0 +1,86 @@
+"""What the command line shows to people."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from libs.common.wire.sdk import Estimator
+from mien.enrolment import Enrolled
+from mien.recognition import SeenFace, Sighting
+
+
+def addresses(found: dict[str, str]) -> RenderableType:
+    table = Table("service", "address", title="Mien", title_justify="left")
+    for service in sorted(found, key=lambda name: name != "gateway"):
+        table.add_row(service, found[service] + ("/6" if service == "gateway" else ""))
+    return table
+
+
+def models(estimators: Iterable[Estimator], fits: dict[str, str]) -> RenderableType:
+    """Filled slots with their models, where those come from, and what would fit the empty slots."""
+    filled = Table("slot", "model", "version", "licence")
+    empty = Table("empty slot", "what would fit")
+    sources: dict[str, dict[str, None]] = {}
+    for one in estimators:
+        if one.available and one.model:
+            filled.add_row(one.name, one.model, one.version, one.licence)
+            sources.setdefault(one.source or "", {})[one.model] = None
+        else:
+            empty.add_row(one.name, escape(fits.get(one.name) or one.missing or ""), style="dim")
+    origins = [Text(f"{', '.join(models)}: {source}") for source, models in sources.items()]
+    return Group(filled, *origins, empty)
+
+
+def enrolled(results: Sequence[Enrolled], list_name: str) -> RenderableType:
+    """One line per person, then one per photo that could not be used."""
+    table = Table("person", "photos", "new", "known before", "not usable")
+    for person in dict.fromkeys(result.person for result in results):
+        own = [result for result in results if result.person == person]
+        new = sum(not result.already and not result.reason for result in own)
+        table.add_row(
+            escape(person),
+            *map(str, (len(own), new, sum(result.already for result in own), sum(bool(r.reason) for r in own))),
+        )
+    faults = [Text(f"{result.photo}: {result.reason}", style="yellow") for result in results if result.reason]
+    return Group(table, *faults, Text(f"list {list_name!r}"))
+
+
+def sightings(results: Sequence[Sighting]) -> RenderableType:
+    """One line per face, so that a photo with several people reads well."""
+    table = Table("photo", "person", "similarity", "ms")
+    table.columns[2].justify = table.columns[3].justify = "right"
+    for sighting in results:
+        rows = [_face_row(face) for face in sighting.faces] or [_empty_row(sighting)]
+        for position, (person, similarity) in enumerate(rows):
+            first = position == 0
+            table.add_row(
+                escape(sighting.photo) if first else "", person, similarity, f"{sighting.ms:.0f}" if first else ""
+            )
+    return Group(table, Text(_totals(results)))
+
+
+def _face_row(face: SeenFace) -> tuple[Text, str]:
+    if face.person is None or face.similarity is None:
+        return Text("unknown", style="yellow"), ""
+    return Text(face.person, style="green"), f"{face.similarity:.3f}"
+
+
+def _empty_row(sighting: Sighting) -> tuple[Text, str]:
+    if sighting.error:
+        return Text(f"failed: {sighting.error}", style="red"), ""
+    if sighting.rejected:
+        return Text(f"{sighting.rejected} faces rejected by the handler's filters", style="dim"), ""
+    return Text("nobody", style="dim"), ""
+
+
+def _totals(results: Sequence[Sighting]) -> str:
+    faces = [face for sighting in results for face in sighting.faces]
+    known = sum(face.person is not None for face in faces)
+    failed = sum(sighting.error is not None for sighting in results)
+    seen = f"{len(faces)} faces, {known} known and {len(faces) - known} unknown"
+    return f"{len(results)} photos: {seen}; {failed} photos failed"
