@@ -1,0 +1,420 @@
+"""Properties of every face store: filters and paging against a plain Python oracle, the feed against replay."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from libs.common import clock, descriptors
+from libs.common.errors import MienError
+from libs.common.wire.base import Page
+from libs.common.wire.faces import (
+    AttributeDraft,
+    DescriptorDraft,
+    Face,
+    FaceDraft,
+    FaceFilter,
+    FaceList,
+    FacePatch,
+    Link,
+    ListDraft,
+    ListFilter,
+    StoredBasicAttributes,
+    TemporaryAttributeDraft,
+)
+from libs.common.wire.gallery import GalleryRow
+from services.faces.service import Faces
+from tests.contract.face_stores import STORES, Clock, OpenStore, descriptor, uid
+
+ACCOUNTS = uid(0xA1), uid(0xA2)
+START_MS = 1_700_000_000_000
+IDS = [uid(number) for number in range(8)]
+WORDS = ["", "Ada", "ADA lovelace", "STRASSE", "straße", "Жанна", "жаннА", "100%", "a_b", "back\\slash", 'q"uote']
+quick = settings(max_examples=80, deadline=None, database=None)
+stores = pytest.mark.parametrize("open_store", STORES.values(), ids=list(STORES))
+
+
+def on_fresh_store(open_store: OpenStore, play: Callable[[Faces, Clock], Coroutine[Any, Any, None]]) -> None:
+    """Play one example on a store of its own."""
+
+    async def run() -> None:
+        with TemporaryDirectory() as folder:
+            async with open_store(Path(folder)) as store:
+                turned = Clock(START_MS)
+                await play(Faces(store, turned), turned)
+
+    asyncio.run(run())
+
+
+def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.none() | strategy
+
+
+ids = st.sampled_from(IDS)
+words = st.sampled_from(WORDS)
+moments = st.integers(-1, 6).map(lambda second: clock.render(clock.from_ms(START_MS + second * 1000)))
+face_drafts = st.builds(
+    FaceDraft,
+    face_id=ids,
+    user_data=words,
+    event_id=optional(st.sampled_from(IDS[:2])),
+    external_id=optional(st.sampled_from(["x", "y", "z"])),
+    lists=st.lists(st.sampled_from(IDS[:2]), unique=True),
+    attribute=optional(st.builds(AttributeDraft, attribute_id=st.sampled_from(IDS[:2]))),
+)
+face_filters = st.builds(
+    FaceFilter,
+    user_data=optional(words | st.sampled_from(["a", "ss", "ан", "%", "_", "\\"])),
+    event_id=optional(st.sampled_from(IDS[:3])),
+    list_id=optional(st.sampled_from(IDS[:3])),
+    face_ids=optional(st.lists(ids)),
+    attribute_ids=optional(st.lists(st.sampled_from(IDS[:3]))),
+    external_ids=optional(st.lists(st.sampled_from(["x", "y", "no"]))),
+    face_id__gte=optional(ids),
+    face_id__lt=optional(ids),
+    create_time__gte=optional(moments),
+    create_time__lt=optional(moments),
+)
+list_filters = st.builds(
+    ListFilter,
+    user_data=optional(words | st.sampled_from(["a", "A", "%"])),
+    user_data__eq=optional(words),
+    create_time__gte=optional(moments),
+    create_time__lt=optional(moments),
+    last_update_time__gte=optional(moments),
+    last_update_time__lt=optional(moments),
+    list_ids=optional(st.lists(ids)),
+    list_id__gte=optional(ids),
+    list_id__lt=optional(ids),
+)
+
+
+async def delete_lists(faces: Faces, account: str, list_ids: list[str], with_faces: bool) -> None:
+    await faces.delete_lists(account, list_ids, with_faces=with_faces)
+
+
+def between(low: Any, value: Any, high: Any) -> bool:
+    return (low is None or low <= value) and (high is None or value < high)
+
+
+def moment_between(low: str | None, value: Any, high: str | None) -> bool:
+    return between(low and clock.parse(low), value, high and clock.parse(high))
+
+
+def face_passes(face: Face, source: str | None, where: FaceFilter) -> bool:
+    return (
+        (where.user_data is None or where.user_data.casefold() in face.user_data.casefold())
+        and where.event_id in (None, face.event_id)
+        and (where.list_id is None or where.list_id in face.lists)
+        and (where.face_ids is None or face.face_id in where.face_ids)
+        and (where.attribute_ids is None or source in where.attribute_ids)
+        and (where.external_ids is None or face.external_id in where.external_ids)
+        and between(where.face_id__gte, face.face_id, where.face_id__lt)
+        and moment_between(where.create_time__gte, face.create_time, where.create_time__lt)
+    )
+
+
+def list_passes(one: FaceList, where: ListFilter) -> bool:
+    return (
+        (where.user_data is None or where.user_data in one.user_data)
+        and where.user_data__eq in (None, one.user_data)
+        and (where.list_ids is None or one.list_id in where.list_ids)
+        and between(where.list_id__gte, one.list_id, where.list_id__lt)
+        and moment_between(where.create_time__gte, one.create_time, where.create_time__lt)
+        and moment_between(where.last_update_time__gte, one.last_update_time, where.last_update_time__lt)
+    )
+
+
+async def all_pages(find: Callable[[Page], Coroutine[Any, Any, list[Any]]], page_size: int) -> list[Any]:
+    """Everything a listing gives, page by page, up to the first empty page."""
+    found: list[Any] = []
+    for number in range(1, 1000):
+        page = await find(Page(page=number, page_size=page_size))
+        if not page:
+            return found
+        assert len(page) <= page_size
+        found += page
+    raise AssertionError("the listing does not end")
+
+
+@stores
+@quick
+@given(drafts=st.lists(face_drafts, unique_by=lambda draft: draft.face_id), where=face_filters, size=st.integers(1, 4))
+def test_pages_of_faces_hold_exactly_those_that_pass(open_store, drafts, where, size) -> None:
+    async def play(faces: Faces, turned: Clock) -> None:
+        mine, theirs = ACCOUNTS
+        for one in IDS[:2]:
+            await faces.create_list(mine, ListDraft(list_id=one))
+            raw = TemporaryAttributeDraft(attribute_id=one, descriptors=[descriptor()])
+            await faces.create_attributes(mine, [raw])
+        await faces.create_faces(theirs, [FaceDraft(user_data=word) for word in WORDS])
+        stored: list[tuple[Face, str | None]] = []
+        for place, draft in enumerate(drafts):
+            [face] = await faces.create_faces(mine, [draft])
+            stored.append((face, draft.attribute.attribute_id if draft.attribute else None))
+            turned.advance(place % 2)
+        passing = [(face, source) for face, source in stored if face_passes(face, source, where)]
+        expected = sorted((face for face, _ in passing), key=lambda face: face.face_id)
+        assert await faces.select_faces(mine, where) == [face.face_id for face in expected]
+        assert await faces.count_faces(mine, where) == len(passing)
+        assert await faces.count_faces_with_attributes(mine, where) == sum(source is not None for _, source in passing)
+        if where.face_id__gte is None and where.face_id__lt is None:
+            expected.sort(key=lambda face: face.create_time, reverse=True)
+        assert await all_pages(lambda page: faces.find_faces(mine, where, page), size) == expected
+
+    on_fresh_store(open_store, play)
+
+
+@stores
+@quick
+@given(drawn=st.dictionaries(ids, words), touched=st.sets(ids), where=list_filters, size=st.integers(1, 4))
+def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched, where, size) -> None:
+    async def play(faces: Faces, turned: Clock) -> None:
+        mine, theirs = ACCOUNTS
+        await faces.create_list(theirs, ListDraft(user_data="Ada"))
+        for place, (list_id, user_data) in enumerate(drawn.items()):
+            await faces.create_list(mine, ListDraft(list_id=list_id, user_data=user_data))
+            turned.advance(place % 2)
+        turned.advance(1)
+        await faces.create_faces(mine, [FaceDraft(lists=sorted(touched & drawn.keys()))])
+        every = [await faces.face_list(mine, list_id) for list_id in sorted(drawn)]
+        expected = [one for one in every if list_passes(one, where)]
+        if where.list_id__gte is None and where.list_id__lt is None:
+            expected.sort(key=lambda one: one.create_time, reverse=True)
+        assert await all_pages(lambda page: faces.find_lists(mine, where, page), size) == expected
+        assert await faces.count_lists(mine, where) == len(expected)
+
+    on_fresh_store(open_store, play)
+
+
+@stores
+@quick
+@given(members=st.sets(ids), size=st.integers(1, 4))
+def test_pages_of_a_list_hold_each_of_its_faces_once(open_store, members, size) -> None:
+    async def play(faces: Faces, _: Clock) -> None:
+        list_id = await faces.create_list(ACCOUNTS[0], ListDraft())
+        drafts = [FaceDraft(face_id=one, lists=[list_id] if one in members else []) for one in IDS]
+        await faces.create_faces(ACCOUNTS[0], drafts)
+        found = await all_pages(lambda page: faces.members(ACCOUNTS[0], list_id, page), size)
+        assert found == sorted(members)
+
+    on_fresh_store(open_store, play)
+
+
+# The feed
+
+VERSIONS = {1001: 128, 1002: 4}
+LISTS = {IDS[0]: ACCOUNTS[0], IDS[1]: ACCOUNTS[0], IDS[2]: ACCOUNTS[1]}
+Replica = dict[str, GalleryRow]
+
+
+def raw_descriptors(versions: set[int], seed: int) -> list[DescriptorDraft]:
+    return [descriptor(seed, version, VERSIONS[version]) for version in sorted(versions)]
+
+
+accounts = st.sampled_from(ACCOUNTS)
+list_ids = st.sampled_from(list(LISTS))
+some_ids = st.lists(ids, min_size=1, max_size=3)
+attribute_drafts = st.builds(
+    AttributeDraft,
+    basic_attributes=optional(st.builds(StoredBasicAttributes, age=optional(st.just(30)))),
+    descriptors=st.builds(raw_descriptors, st.sets(st.sampled_from(list(VERSIONS))), st.integers(0, 3)),
+    face_descriptor_samples=st.lists(st.sampled_from(IDS[:2]), max_size=1),
+)
+gallery_drafts = st.builds(
+    FaceDraft, face_id=ids, lists=st.lists(list_ids, unique=True), attribute=optional(attribute_drafts)
+)
+actions: st.SearchStrategy[Literal["attach", "detach"]] = st.sampled_from(["attach", "detach"])
+operations = st.one_of(
+    st.tuples(st.just(Faces.create_faces), accounts, st.lists(gallery_drafts, min_size=1, max_size=3)),
+    st.tuples(st.just(Faces.put_face), accounts, gallery_drafts),
+    st.tuples(st.just(Faces.patch_face), accounts, ids, st.just(FacePatch(user_data="new"))),
+    st.tuples(st.just(Faces.delete_faces), accounts, some_ids),
+    st.tuples(st.just(Faces.put_face_attribute), accounts, ids, attribute_drafts),
+    st.tuples(st.just(Faces.patch_face_attribute), accounts, ids, attribute_drafts),
+    st.tuples(st.just(Faces.delete_face_attribute), accounts, ids),
+    st.tuples(st.just(Faces.link), accounts, st.builds(Link, list_id=list_ids, face_ids=some_ids, action=actions)),
+    st.tuples(st.just(Faces.create_list), accounts, st.builds(ListDraft, list_id=list_ids)),
+    st.tuples(st.just(delete_lists), accounts, st.lists(list_ids, min_size=1, max_size=2), st.booleans()),
+)
+
+
+async def replay(faces: Faces, replica: Replica, after: int, size: int) -> int:
+    """Bring ``replica`` up to date; the revision it then has."""
+    while True:
+        page = await faces.changes(after, size)
+        assert len(page.rows) <= size
+        assert page.revision > after or not page.rows
+        for row in page.rows:
+            replica.pop(row.object_id, None)
+            if not row.deleted:
+                replica[row.object_id] = row
+        after = page.revision
+        if not page.more:
+            return after
+
+
+async def present(faces: Faces) -> Replica:
+    """The store's state, read through the other methods."""
+    state: Replica = {}
+    for account in ACCOUNTS:
+        found = await faces.find_faces(account, FaceFilter(), Page(page_size=1000))
+        owned = {one.face_id: one for one in await faces.face_attributes(account, [face.face_id for face in found])}
+        for face in found:
+            raws = owned[face.face_id].descriptors if face.face_id in owned else []
+            state[face.face_id] = GalleryRow(
+                object_id=face.face_id,
+                account_id=account,
+                descriptors={draft.version: draft.descriptor for draft in raws},
+                lists=face.lists,
+            )
+    return state
+
+
+@stores
+@settings(quick, max_examples=150)
+@given(played=st.lists(operations, max_size=25), noted=st.integers(0, 25), size=st.integers(1, 5))
+def test_replaying_the_feed_from_any_revision_gives_the_present_state(
+    open_store: OpenStore, played: list[Any], noted: int, size: int
+) -> None:
+    async def play(faces: Faces, turned: Clock) -> None:
+        for list_id, account in LISTS.items():
+            await faces.create_list(account, ListDraft(list_id=list_id))
+        follower, revision = {}, 0
+        for place, (operation, *arguments) in enumerate(played):
+            if place == noted:
+                revision = await replay(faces, follower, 0, size)
+            before = (await faces.changes(0, 1000)).revision
+            try:
+                await operation(faces, *arguments)
+            except MienError:
+                assert (await faces.changes(before, 1)).rows == [], "a refused operation left a change"
+            turned.advance(1)
+        state, newcomer = await present(faces), {}
+        await replay(faces, follower, revision, size)
+        await replay(faces, newcomer, 0, size)
+        assert (follower, newcomer) == (state, state)
+        log = [row.object_id for row in (await faces.changes(0, 1000)).rows]
+        assert len(log) == len(set(log)), "the log keeps more than the latest change of a face"
+
+    other = dataclasses.replace(descriptors.DLIB_RESNET, number=1002, length=VERSIONS[1002])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(descriptors.VERSIONS, 1002, other)
+        on_fresh_store(open_store, play)
+
+
+@stores
+async def test_a_follower_misses_nothing_while_others_write(open_store: OpenStore, tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        faces = Faces(store, Clock())
+
+        async def writer(number: int) -> None:
+            for _ in range(15):
+                [face] = await faces.create_faces(ACCOUNTS[number % 2], [FaceDraft()])
+                if number % 3 == 0:
+                    await faces.delete_faces(face.account_id, [face.face_id])
+
+        follower: Replica = {}
+        writing = asyncio.gather(*(writer(number) for number in range(8)))
+        revision = 0
+        while not writing.done():
+            revision = await replay(faces, follower, revision, 3)
+        await writing
+        await replay(faces, follower, revision, 3)
+        assert follower == await present(faces)
+
+
+# Temporary attributes and lists over time
+
+
+@stores
+async def test_the_sweep_drops_only_what_has_expired(open_store: OpenStore, tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        turned = Clock()
+        faces = Faces(store, turned)
+        basics = StoredBasicAttributes(age=40)
+        short = [TemporaryAttributeDraft(basic_attributes=basics, ttl=1) for _ in range(3)]
+        await faces.create_attributes(ACCOUNTS[0], short)
+        [lasting] = await faces.create_attributes(ACCOUNTS[0], [TemporaryAttributeDraft(basic_attributes=basics)])
+        assert await store.sweep(turned(), 10) == 0
+        turned.advance(1)
+        assert await store.sweep(turned(), 2) == 2
+        await faces.sweep()
+        assert await store.sweep(turned(), 10) == 0
+        assert [one.attribute_id for one in await faces.attributes(ACCOUNTS[0], [lasting])] == [lasting]
+
+
+@stores
+async def test_an_expired_attribute_gives_up_its_id(open_store: OpenStore, tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        turned = Clock()
+        faces = Faces(store, turned)
+        draft = TemporaryAttributeDraft(attribute_id=uid(), basic_attributes=StoredBasicAttributes(age=1), ttl=1)
+        assert await faces.put_attribute(ACCOUNTS[0], draft, force=False)
+        turned.advance(1)
+        changed = draft.model_copy(update={"basic_attributes": StoredBasicAttributes(age=2)})
+        assert await faces.put_attribute(ACCOUNTS[1], changed, force=False)
+        assert (
+            await faces.attribute(ACCOUNTS[1], draft.attribute_id or "")
+        ).basic_attributes == changed.basic_attributes
+
+
+@stores
+async def test_the_time_of_update_moves_with_members_and_their_attributes(
+    open_store: OpenStore, tmp_path: Path
+) -> None:
+    async with open_store(tmp_path) as store:
+        turned = Clock()
+        faces, account = Faces(store, turned), ACCOUNTS[0]
+        list_id = await faces.create_list(account, ListDraft())
+        bystander = await faces.create_list(account, ListDraft())
+        raw = AttributeDraft(descriptors=[descriptor()])
+        face, gone = await faces.create_faces(account, [FaceDraft(attribute=raw), FaceDraft(lists=[list_id])])
+
+        async def moves(call: Coroutine[Any, Any, Any]) -> bool:
+            turned.advance(1)
+            await call
+            return (await faces.face_list(account, list_id)).last_update_time == clock.from_ms(turned())
+
+        def link(action: Literal["attach", "detach"]) -> Coroutine[Any, Any, None]:
+            return faces.link(account, Link(list_id=list_id, face_ids=[face.face_id], action=action))
+
+        assert await moves(link("attach"))
+        assert not await moves(link("attach"))
+        assert await moves(faces.patch_face_attribute(account, face.face_id, raw))
+        assert await moves(faces.put_face_attribute(account, face.face_id, raw))
+        assert await moves(faces.delete_face_attribute(account, face.face_id))
+        assert not await moves(faces.patch_list(account, list_id, "renamed"))
+        assert not await moves(faces.patch_face(account, face.face_id, FacePatch(user_data="renamed")))
+        assert await moves(link("detach"))
+        assert not await moves(link("detach"))
+        assert await moves(faces.create_faces(account, [FaceDraft(face_id=uid(7), lists=[list_id])]))
+        assert await moves(faces.put_face(account, FaceDraft(face_id=uid(7))))
+        assert await moves(faces.delete_face(account, gone.face_id))
+        untouched = await faces.face_list(account, bystander)
+        assert untouched.last_update_time == untouched.create_time
+
+
+@stores
+async def test_everything_is_there_after_the_store_is_opened_again(open_store: OpenStore, tmp_path: Path) -> None:
+    account, listed = ACCOUNTS[0], uid()
+    async with open_store(tmp_path) as store:
+        faces = Faces(store)
+        await faces.create_list(account, ListDraft(list_id=listed))
+        draft = FaceDraft(lists=[listed], attribute=AttributeDraft(descriptors=[descriptor()]))
+        [face] = await faces.create_faces(account, [draft])
+        [temporary] = await faces.create_attributes(account, [TemporaryAttributeDraft(descriptors=[descriptor()])])
+        before = await present(faces), await faces.changes(0, 10), await faces.attribute(account, temporary)
+    async with open_store(tmp_path) as store:
+        faces = Faces(store)
+        assert before == (await present(faces), await faces.changes(0, 10), await faces.attribute(account, temporary))
+        await faces.delete_faces(account, [face.face_id])
+        assert (await faces.changes(0, 10)).revision > before[1].revision
