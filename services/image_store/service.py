@@ -6,8 +6,9 @@ import asyncio
 import hashlib
 import logging
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from libs.common import clock
@@ -58,8 +59,9 @@ class Images:
     gone or has expired; the bytes are removed afterwards.
     """
 
-    def __init__(self, index: ImageIndex, objects: ObjectStore) -> None:
+    def __init__(self, index: ImageIndex, objects: ObjectStore, now_ms: Callable[[], int] = clock.now_ms) -> None:
         self._index = index
+        self._now_ms = now_ms
         self._objects = objects
         self._decoding = asyncio.Semaphore(DECODED_AT_ONCE)
         self._writing = asyncio.Semaphore(WRITTEN_AT_ONCE)
@@ -68,7 +70,7 @@ class Images:
         """Raises BAD_QUERY when the name is not ``[a-z0-9-]``, 3 to 63 characters; BUCKET_EXISTS."""
         if not BUCKET_NAME.fullmatch(name):
             raise MienError(Code.BAD_QUERY, f"bucket: {name[:80]!r} is not 3 to 63 of a-z, 0-9 and -")
-        await self._index.add_bucket(account, name, clock.now_ms())
+        await self._index.add_bucket(account, name, self._now_ms())
 
     async def buckets(self, account: Id) -> list[Bucket]:
         """The platform's buckets and the account's own."""
@@ -125,23 +127,21 @@ class Images:
 
     async def describe(self, account: Id, bucket: str, kind: Kind, item_id: Id) -> Record:
         """Raises IMAGE_MISSING or OBJECT_MISSING."""
-        record = await self._index.get(account, bucket, kind, item_id, clock.now_ms())
+        record = await self._index.get(account, bucket, kind, item_id, self._now_ms())
         if record is None:
             raise _missing(bucket, kind, item_id)
         return record
 
     async def read(self, account: Id, bucket: str, kind: Kind, item_id: Id) -> tuple[Record, bytes]:
         """An item and its bytes. Raises IMAGE_MISSING or OBJECT_MISSING."""
-        record = await self.describe(account, bucket, kind, item_id)
-        data = await self._objects.get(record.key)
-        if data is None:
-            # replaced or deleted since the row was read: the row of this moment decides
-            record = await self.describe(account, bucket, kind, item_id)
+        tried = None
+        while (record := await self.describe(account, bucket, kind, item_id)).key != tried:
             data = await self._objects.get(record.key)
-        if data is None:
-            log.error("bytes of %s %s in %s are lost (%s)", kind, item_id, bucket, record.key)
-            raise _missing(bucket, kind, item_id)
-        return record, data
+            if data is not None:
+                return record, data
+            tried = record.key  # replaced or deleted since the row was read: the row of this moment decides
+        log.error("bytes of %s %s in %s are lost (%s)", kind, item_id, bucket, tried)
+        raise _missing(bucket, kind, item_id)
 
     async def remove(self, account: Id, bucket: str, kind: Kind, item_id: Id) -> None:
         """Raises IMAGE_MISSING or OBJECT_MISSING."""
@@ -158,7 +158,7 @@ class Images:
     async def purge(self) -> int:
         """Remove what has expired and what deleted buckets held; returns how many items."""
         count = 0
-        while keys := await self._index.purge(clock.now_ms(), PURGED):
+        while keys := await self._index.purge(self._now_ms(), PURGED):
             await self._objects.delete(keys)
             count += len(keys)
         return count
@@ -166,7 +166,7 @@ class Images:
     async def sweep(self, age: timedelta = ORPHAN_AGE) -> int:
         """Remove bytes older than ``age`` that no row refers to, left by a process that died; returns how many."""
         count = 0
-        async for keys in self._objects.keys(clock.now() - age):
+        async for keys in self._objects.keys(clock.from_ms(self._now_ms()) - age):
             orphans = sorted(set(keys) - await self._index.known(keys))
             await self._objects.delete(orphans)
             count += len(orphans)
@@ -180,7 +180,8 @@ class Images:
         self, account: Id, kind: Kind, items: list[tuple[str, Id, Upload]]
     ) -> tuple[list[Record], list[str]]:
         """Write the bytes, then commit the rows that make them count, then drop what was replaced (the keys)."""
-        records = await asyncio.to_thread(lambda: [_record(account, kind, *item) for item in items])
+        moment = clock.from_ms(self._now_ms())
+        records = await asyncio.to_thread(lambda: [_record(account, kind, *item, moment) for item in items])
         await asyncio.gather(
             *(self._write(record.key, upload.data) for record, (_, _, upload) in zip(records, items, strict=True))
         )
@@ -193,16 +194,15 @@ class Images:
             await self._objects.put(key, data)
 
     async def _delete(self, account: Id, bucket: str, kind: Kind, item_ids: list[Id]) -> int:
-        keys = await self._index.delete(account, bucket, kind, item_ids, clock.now_ms())
+        keys = await self._index.delete(account, bucket, kind, item_ids, self._now_ms())
         await self._objects.delete(keys)
         return len(keys)
 
 
-def _record(account: Id, kind: Kind, bucket: str, item_id: Id, upload: Upload) -> Record:
+def _record(account: Id, kind: Kind, bucket: str, item_id: Id, upload: Upload, moment: datetime) -> Record:
     """The row of an upload. Raises BAD_QUERY (time to live), BAD_HEADER (metadata)."""
     if upload.ttl_s is not None and not 1 <= upload.ttl_s <= MAX_TTL_S:
         raise MienError(Code.BAD_QUERY, f"ttl: {upload.ttl_s} is not 1 to {MAX_TTL_S} seconds")
-    moment = clock.now()
     token = new_id()
     return Record(
         account=account,
