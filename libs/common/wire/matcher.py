@@ -113,13 +113,16 @@ class RawMatchRequest(Wire):
     threshold: Unit = 0.0
 
 
+Found = Annotated[dict[str, Any] | None, Field(exclude_if=lambda found: found is None)]
+
+
 class Match(Wire):
     """One candidate found: the key that is set names its kind, and holds the asked targets."""
 
-    face: dict[str, Any] | None = None
-    event: dict[str, Any] | None = None
-    attribute: dict[str, Any] | None = None
-    candidate: dict[str, Any] | None = Field(default=None, description="raw match only: id and type of the candidate")
+    face: Found = None
+    event: Found = None
+    attribute: Found = None
+    candidate: Found = Field(None, description="raw match only: id and type of the candidate")
     similarity: Unit
 
 
