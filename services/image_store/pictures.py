@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from libs.common.errors import Code, MienError
@@ -61,6 +62,9 @@ def _verified(picture: Image.Image, data: bytes) -> bytes:
 
 
 def _converted(picture: Image.Image) -> bytes:
+    if picture.mode.startswith("I"):
+        # 16 bits of grey; Pillow's own conversion would make everything above 255 white
+        picture = Image.fromarray((np.asarray(picture) >> 8).clip(0, 255).astype(np.uint8))
     encoded = io.BytesIO()
     ImageOps.exif_transpose(picture).convert("RGB").save(encoded, "JPEG", quality=QUALITY)
     return encoded.getvalue()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import numpy as np
 import pytest
 from PIL import Image as Picture
 
@@ -151,6 +152,15 @@ async def test_other_formats_become_jpeg(store: Store, form: str, mode: str, kin
     with Picture.open(io.BytesIO(kept.body)) as picture:
         assert (picture.format, picture.size, picture.mode) == ("JPEG", (40, 30), "RGB")
     assert kept.headers["Content-Type"] == "image/jpeg"
+
+
+async def test_sixteen_bits_of_grey_keep_their_shades(store: Store) -> None:
+    stream = io.BytesIO()
+    Picture.fromarray(np.full((16, 16), 128 * 256, dtype=np.uint16)).save(stream, "PNG")
+    created = await store("POST", IMAGES, stream.getvalue(), "image/png")
+    kept = await store("GET", created.json["url"].removeprefix("/1"))
+
+    assert np.asarray(Picture.open(io.BytesIO(kept.body))).mean() == pytest.approx(128, abs=1)
 
 
 @pytest.mark.parametrize(

@@ -232,13 +232,11 @@ def _too_large(limits: Limits) -> MienError:
     return MienError(Code.IMAGE_TOO_LARGE, f"a picture may have {limits.image_bytes} bytes")
 
 
-def _unbase64(text: bytes | str) -> bytes:
+def _unbase64(text: bytes) -> bytes:
     """Raises BROKEN_IMAGE."""
     try:
-        return base64.b64decode(
-            "".join(text.split()) if isinstance(text, str) else b"".join(text.split()), validate=True
-        )
-    except (binascii.Error, ValueError):
+        return base64.b64decode(b"".join(text.split()), validate=True)
+    except binascii.Error:
         raise MienError(Code.BROKEN_IMAGE, "the picture is not base64") from None
 
 
@@ -289,7 +287,7 @@ class _EntryReader:
 
     async def _load(self, entry: Entry) -> tuple[bytes, str | None]:
         if entry.image is not None:
-            return _unbase64(entry.image), None
+            return _unbase64(entry.image.encode()), None
         async with self._gate:
             data, kind = await self._fetch(entry)
             self._budget.spend(len(data), Code.IMAGE_TOO_LARGE)
