@@ -16,6 +16,8 @@ from libs.common.errors import Code, MienError
 
 MAGIC = b"dp\x00\x01"
 HEADER = struct.Struct("<4sI")
+MAX_NORM = 1e6
+"""No network's descriptor is nearly as long; squares of longer ones leave float32."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,8 @@ def vector(number: int, raw: bytes) -> np.ndarray:
     values = np.frombuffer(raw, dtype="<f4")
     if not np.isfinite(values).all():
         raise MienError(Code.BAD_DESCRIPTOR, "descriptor holds a value that is not finite")
+    if np.linalg.norm(values.astype(np.float64)) > MAX_NORM:
+        raise MienError(Code.BAD_DESCRIPTOR, f"descriptor is longer than {MAX_NORM:g}")
     return values
 
 

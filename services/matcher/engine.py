@@ -262,10 +262,11 @@ class _Probe:
         """How far an approximate score can be from the true one, per query.
 
         With q = q' + dq and x = x' + dx (coded and lost parts), |q.x - q'.x'| <= |dq||x'| + |q||dx| by
-        Cauchy-Schwarz; the last term covers float32 rounding of the score itself (2^-24 a step) many times.
+        Cauchy-Schwarz; the last term covers what float32 rounds off the score itself, which is 2^-24 of it a
+        step, or all of it below 2^-126.
         """
         coded_norm = block.norm + block.code_error
-        rounding = 4e-6 * (self._norms * coded_norm + block.norm**2)
+        rounding = 4e-6 * (self._norms * coded_norm + block.norm**2) + 1e-35
         return self._errors * coded_norm + self._norms * block.code_error + rounding
 
 
@@ -324,9 +325,9 @@ def _in_groups(scores: np.ndarray) -> np.ndarray:
 
 def encode(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Codes (int8), scales (float32) and the length of what coding lost (float64), row by row."""
-    peaks = np.abs(vectors).max(axis=1)
-    scales = np.where(peaks > 0, peaks / 127, 1).astype(np.float32)
-    codes = np.rint(vectors / scales[:, None])
+    scales = np.abs(vectors).max(axis=1) / np.float32(127)
+    scales[scales == 0] = 1
+    codes = np.rint(vectors / scales[:, None]).clip(-127, 127)
     errors = np.linalg.norm(vectors - codes.astype(np.float64) * scales[:, None], axis=1)
     return codes.astype(np.int8), scales, errors
 
