@@ -1,0 +1,255 @@
+"""Events in one SQLite file: flat columns to search by, the whole event as JSON, descriptors apart.
+
+``change`` is the revision log of the feed: one row per event that ever had a face descriptor, holding the
+revision of its latest change; a deleted event keeps its row, which also keeps its id from passing to another
+account. Only the writer thread makes revisions, inside the transaction of the change, so their order is the
+order of commits.
+"""
+# ruff: noqa: S608  only constants of this package are put into SQL; values travel as parameters
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable
+from datetime import datetime
+
+from libs.common.errors import Code, MienError
+from libs.common.storage.sqlite import Database, marks
+from libs.common.wire.base import chunks
+from libs.common.wire.estimations import Descriptor
+from libs.common.wire.events import Event
+from libs.common.wire.gallery import GalleryPage, GalleryRow
+from services.events.columns import COLUMNS, EVENT_ID, Column, Kind, Value
+from services.events.filters import OneOf, Predicate
+from services.events.ports import Order
+from services.events.sql import counts, folded, selection, table
+from services.events.stats import Counting, Row
+
+_SQL_TYPES = {Kind.ID: "TEXT", Kind.TEXT: "TEXT", Kind.INTEGER: "INTEGER", Kind.NUMBER: "REAL", Kind.TIME: "INTEGER"}
+_FLAT = [column for column in COLUMNS.values() if not column.array]
+_ARRAYS = [column for column in COLUMNS.values() if column.array]
+_FOLDED = [column for column in COLUMNS.values() if column.folded]
+
+
+def _event_table() -> str:
+    columns = [f"{column.name} {_SQL_TYPES[column.kind]}" for column in _FLAT]
+    columns += [f"{folded(column)} TEXT" for column in _FOLDED]
+    return f"""
+CREATE TABLE IF NOT EXISTS event (
+    seq INTEGER PRIMARY KEY,
+    {", ".join(columns)},
+    payload TEXT NOT NULL,  -- JSON: the whole event but its descriptors
+    UNIQUE (event_id)
+);
+"""
+
+
+def _array_table(column: Column) -> str:
+    return f"""
+CREATE TABLE IF NOT EXISTS {table(column)} (
+    account_id TEXT NOT NULL,
+    value {_SQL_TYPES[column.kind]} NOT NULL,
+    seq INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
+    PRIMARY KEY (account_id, value, seq)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS {table(column)}_of_event ON {table(column)} (seq, value);
+"""
+
+
+SCHEMA = (
+    _event_table()
+    + "".join(_array_table(column) for column in _ARRAYS)
+    + """
+CREATE INDEX IF NOT EXISTS event_by_time ON event (account_id, create_time, event_id);
+CREATE INDEX IF NOT EXISTS event_by_id ON event (account_id, event_id);
+CREATE INDEX IF NOT EXISTS event_by_handler ON event (account_id, handler_id, create_time, event_id);
+CREATE INDEX IF NOT EXISTS event_by_source ON event (account_id, source, create_time, event_id);
+CREATE INDEX IF NOT EXISTS event_by_track ON event (account_id, track_id) WHERE track_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_external ON event (account_id, external_id) WHERE external_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_face ON event (account_id, face_id) WHERE face_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_match ON event (account_id, top_similar_object_id)
+    WHERE top_similar_object_id IS NOT NULL;
+CREATE TABLE IF NOT EXISTS descriptor (
+    seq INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
+    kind TEXT NOT NULL,  -- face, body
+    version INTEGER NOT NULL,
+    data BLOB NOT NULL,
+    score REAL,
+    PRIMARY KEY (seq, kind)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS change (
+    revision INTEGER PRIMARY KEY AUTOINCREMENT,
+    event_id TEXT NOT NULL UNIQUE,
+    account_id TEXT NOT NULL
+);
+"""
+)
+
+_ORDERS: dict[Order, str] = {
+    "newest": "event.create_time DESC, event.event_id DESC",
+    "oldest": "event.create_time, event.event_id",
+    "id": "event.event_id",
+}
+_DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
+_INSERTED = ("payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
+_INSERT = f"INSERT INTO event ({', '.join(_INSERTED)}) VALUES ({marks(_INSERTED)}) ON CONFLICT (event_id) DO NOTHING"
+_IN_JSON = "IN (SELECT value FROM json_each(?))"
+"""An IN clause that takes any number of UUIDs or integers in one parameter, a JSON array. Not for free text: in
+SQLite 3.40 json_each cuts a string off at NUL."""
+PARAMETERS = 10_000
+"""Parameters of one statement; SQLite allows 32,766."""
+
+
+class SqliteEventStore:
+    """Satisfies :class:`services.events.ports.EventStore`; ``database`` has been opened with SCHEMA."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, account: str, events: list[Event], now: datetime) -> None:
+        await self._database.write(lambda db: _add(db, account, events, now))
+
+    async def delete(self, account: str, event_ids: list[str]) -> None:
+        await self._database.write(lambda db: _delete(db, account, event_ids))
+
+    async def find(self, account: str, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
+        condition, values = selection(account, where)
+        sql = f"SELECT payload FROM event WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
+        return await self._database.read(
+            lambda db: [_event(row) for row in db.execute(sql, (*values, limit, offset))],
+        )
+
+    async def select(self, account: str, where: Predicate) -> list[str]:
+        condition, values = selection(account, where)
+        sql = f"SELECT event_id FROM event WHERE {condition} ORDER BY event_id"
+        return await self._database.read(lambda db: [row[0] for row in db.execute(sql, values)])
+
+    async def with_descriptors(self, account: str, event_ids: list[str]) -> list[Event]:
+        return await self._database.read(lambda db: _with_descriptors(db, account, event_ids))
+
+    async def count(self, account: str, what: Counting, limit: int) -> list[Row]:
+        sql, values = counts(account, what, limit)
+        return await self._database.read(lambda db: [tuple(row) for row in db.execute(sql, values)])
+
+    async def changes(self, after: int, limit: int) -> GalleryPage:
+        return await self._database.read(lambda db: _changes(db, after, limit))
+
+
+def _event(row: sqlite3.Row) -> Event:
+    return Event.model_validate_json(row["payload"])
+
+
+# Writing
+
+
+def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetime) -> None:
+    _require_free(db, account, [event.event_id for event in events])
+    for event in events:
+        _insert(db, event.model_copy(update={"insert_time": now}))
+
+
+def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
+    """An id stays with the account that used it first, in the feed also after deletion: the feed names events
+    by id alone."""
+    sql = " UNION ".join(
+        f"SELECT event_id FROM {source} WHERE event_id {_IN_JSON} AND account_id <> ?" for source in ("event", "change")
+    )
+    ids = json.dumps(event_ids)
+    if taken := db.execute(sql, (ids, account, ids, account)).fetchall():
+        raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
+
+
+def _insert(db: sqlite3.Connection, event: Event) -> None:
+    inserted = db.execute(_INSERT, _row(event))
+    if inserted.rowcount == 0:
+        return
+    seq = inserted.lastrowid
+    for column in _ARRAYS:
+        db.executemany(
+            f"INSERT INTO {table(column)} (account_id, value, seq) VALUES (?, ?, ?)",
+            [(event.account_id, value, seq) for value in column.values(event)],
+        )
+    for kind, field in _DESCRIPTORS.items():
+        descriptor: Descriptor | None = getattr(event, field)
+        if descriptor is not None:
+            db.execute(
+                "INSERT INTO descriptor (seq, kind, version, data, score) VALUES (?, ?, ?, ?, ?)",
+                (seq, kind, descriptor.version, descriptor.data, descriptor.score),
+            )
+    if event.face_descriptor is not None:
+        _revise(db, event.account_id, [event.event_id])
+
+
+def _row(event: Event) -> list[Value | None]:
+    """The values of ``_INSERTED``."""
+    payload = event.model_dump_json(exclude=set(_DESCRIPTORS.values()))
+    flat = [next(iter(column.values(event)), None) for column in _FLAT]
+    texts = [next((str(value).casefold() for value in column.values(event)), None) for column in _FOLDED]
+    return [payload, *flat, *texts]
+
+
+def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
+    """Tags and descriptors go with their event (ON DELETE CASCADE)."""
+    known = db.execute(
+        "SELECT event_id FROM event JOIN descriptor USING (seq)"
+        f" WHERE account_id = ? AND event_id {_IN_JSON} AND kind = 'face' ORDER BY event_id",
+        (account, json.dumps(event_ids)),
+    ).fetchall()
+    db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, json.dumps(event_ids)))
+    _revise(db, account, [row["event_id"] for row in known])
+
+
+# Descriptors and the revision log
+
+
+def _with_descriptors(db: sqlite3.Connection, account: str, event_ids: list[str]) -> list[Event]:
+    found: list[Event] = []
+    for some in chunks(sorted(set(event_ids)), PARAMETERS):
+        condition, values = selection(account, OneOf(EVENT_ID, tuple(some)))
+        rows = db.execute(f"SELECT seq, payload FROM event WHERE {condition} ORDER BY event_id", values).fetchall()
+        stored = _descriptors(db, [row["seq"] for row in rows])
+        found += [_event(row).model_copy(update=stored.get(row["seq"], {})) for row in rows]
+    return found
+
+
+def _descriptors(db: sqlite3.Connection, seqs: list[int]) -> dict[int, dict[str, Descriptor]]:
+    """The descriptors of each event that has any, by the event's field."""
+    found: dict[int, dict[str, Descriptor]] = {}
+    for row in db.execute(f"SELECT * FROM descriptor WHERE seq {_IN_JSON}", (json.dumps(seqs),)):
+        descriptor = Descriptor(version=row["version"], data=row["data"], score=row["score"])
+        found.setdefault(row["seq"], {})[_DESCRIPTORS[row["kind"]]] = descriptor
+    return found
+
+
+def _revise(db: sqlite3.Connection, account: str, event_ids: Iterable[str]) -> None:
+    """Give each event the next revision. REPLACE drops the older row; AUTOINCREMENT never gives a number twice."""
+    db.executemany(
+        "INSERT OR REPLACE INTO change (event_id, account_id) VALUES (?, ?)",
+        [(event_id, account) for event_id in event_ids],
+    )
+
+
+def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
+    found = db.execute(
+        "SELECT revision, change.event_id, change.account_id, version, data"
+        " FROM change LEFT JOIN event USING (event_id)"
+        " LEFT JOIN descriptor ON descriptor.seq = event.seq AND kind = 'face'"
+        " WHERE revision > ? ORDER BY revision LIMIT ?",
+        (after, limit + 1),
+    ).fetchall()
+    page = found[:limit]
+    if not page:
+        newest = db.execute("SELECT coalesce(max(revision), 0) FROM change").fetchone()[0]
+        return GalleryPage(revision=newest, rows=[], more=False)
+    return GalleryPage(revision=page[-1]["revision"], rows=[_change(row) for row in page], more=len(found) > limit)
+
+
+def _change(row: sqlite3.Row) -> GalleryRow:
+    gone = row["data"] is None
+    return GalleryRow(
+        object_id=row["event_id"],
+        account_id=row["account_id"],
+        deleted=gone,
+        descriptors={} if gone else {row["version"]: row["data"]},
+    )
