@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from libs.client import MienClient
@@ -78,7 +78,11 @@ class Enrolment:
 
     async def _store(self, external_id: str, person: str, photo: str, data: bytes) -> Enrolled:
         emission = await self._client.handlers.emit(
-            self._handler_id, (photo, data), policies=self._policies, user_data=person, external_id=external_id
+            self._handler_id,
+            (PurePath(photo).name, data),
+            policies=self._policies,
+            user_data=person,
+            external_id=external_id,
         )
         report = emission.images[0]
         if not report.status:

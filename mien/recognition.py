@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from libs.client import MienApiError, MienClient
@@ -87,7 +87,7 @@ async def look_at(
     """
     started = time.perf_counter()
     try:
-        emission = await client.handlers.emit(handler_id, (photo, data), source=source)
+        emission = await client.handlers.emit(handler_id, (PurePath(photo).name, data), source=source)
     except MienApiError as refusal:
         if refusal.status not in PHOTO_FAULTS:
             raise

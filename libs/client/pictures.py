@@ -46,12 +46,19 @@ class Content:
         """Fresh for every attempt: aiohttp can read a form only once."""
         if self.content_type is not None:
             return self.data
-        form = aiohttp.FormData()
+        form = aiohttp.FormData(quote_fields=False)
         for name, part in self.parts:
-            form.add_field(name, part, content_type="application/json")
+            form.add_field(name, part.decode(), content_type="application/json")
         for picture in self.pictures:
-            form.add_field("image", picture.data, filename=picture.filename, content_type=picture.content_type)
+            form.add_field(
+                "image", picture.data, filename=_printable(picture.filename), content_type=picture.content_type
+            )
         return form
+
+
+def _printable(filename: str) -> str:
+    """A header cannot carry line ends, nor the stray bytes that file names may have."""
+    return "".join(letter if letter.isprintable() else "?" for letter in filename)
 
 
 async def load(pictures: Pictures) -> list[Named]:
