@@ -28,7 +28,7 @@ async def build(database: Path, durable: bool) -> Part:
     sweeping: list[asyncio.Task[None]] = []
 
     async def start() -> None:
-        sweeping.append(asyncio.create_task(_sweep(faces), name="faces-sweep"))
+        sweeping.append(asyncio.create_task(sweep_forever(faces), name="faces-sweep"))
 
     async def stop() -> None:
         for task in sweeping:
@@ -45,7 +45,7 @@ async def build(database: Path, durable: bool) -> Part:
     return Part("faces", routes, FACES, faces, (ports.Faces,), start=start, stop=stop, health=health)
 
 
-async def _sweep(faces: Faces) -> None:
+async def sweep_forever(faces: Faces) -> None:
     """Drop expired attributes for as long as the process lives."""
     while True:
         try:

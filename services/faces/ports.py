@@ -39,6 +39,10 @@ class FaceStore(Protocol):
         """Delete with links and attributes those that exist. ``all_or_none``: raises FACES_MISSING if one does not."""
         ...
 
+    async def faces(self, account: str, face_ids: list[str]) -> list[Face]:
+        """Those that exist, in order of ids."""
+        ...
+
     async def find_faces(self, account: str, where: FaceFilter, page: Page) -> list[Face]:
         """Newest first (then by id), or by id when ``where`` bounds the id."""
         ...
@@ -81,13 +85,15 @@ class FaceStore(Protocol):
         """Store a list; one the account has already stays as it is. Raises REQUEST_CONFLICT."""
         ...
 
+    async def lists(self, account: str, list_ids: list[str]) -> list[FaceList]:
+        """Those that exist, in order of ids."""
+        ...
+
     async def find_lists(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
         """Newest first (then by id), or by id when ``where`` bounds the id."""
         ...
 
     async def count_lists(self, account: str, where: ListFilter) -> int: ...
-
-    async def missing_lists(self, account: str, list_ids: list[str]) -> list[str]: ...
 
     async def members(self, account: str, list_id: str, page: Page) -> list[str]:
         """Ids of the faces of a list, in order."""

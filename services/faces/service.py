@@ -26,8 +26,6 @@ from services.faces import attributes as rules
 from services.faces.model import MAX_BATCH, MAX_CHANGES, FaceRecord, bound
 from services.faces.ports import FaceStore
 
-ONE = Page(page_size=1)
-
 
 class Faces:
     """Faces, lists and attributes of every account. Satisfies :class:`libs.common.ports.Faces`.
@@ -49,7 +47,8 @@ class Faces:
         REQUEST_CONFLICT when an id belongs to another account, what :func:`attributes.check` raises, TOO_MANY.
         """
         bound(len(drafts), "faces")
-        stored = await self._stored(account, [draft.face_id for draft in drafts if draft.face_id])
+        known = await self._store.faces(account, [draft.face_id for draft in drafts if draft.face_id])
+        stored: dict[Id | None, Face] = {face.face_id: face for face in known}
         fresh = [draft for draft in drafts if draft.face_id not in stored]
         now_ms = self._now_ms()
         copied = await self._copied(account, [draft.attribute for draft in fresh if draft.attribute], now_ms)
@@ -82,7 +81,7 @@ class Faces:
 
     async def face(self, account: Id, face_id: Id) -> Face:
         """Raises FACE_MISSING."""
-        found = await self._store.find_faces(account, FaceFilter(face_ids=[face_id]), ONE)
+        found = await self._store.faces(account, [face_id])
         if not found:
             raise _no_face(face_id)
         return found[0]
@@ -109,8 +108,8 @@ class Faces:
 
     async def require_faces(self, account: Id, face_ids: list[Id]) -> None:
         """Raises FACES_MISSING (400) naming those the account does not have."""
-        missing = sorted(set(face_ids) - set(await self._stored(account, face_ids)))
-        if missing:
+        found = {face.face_id for face in await self._store.faces(account, face_ids)}
+        if missing := sorted(set(face_ids) - found):
             raise MienError(Code.FACES_MISSING, f"faces {', '.join(missing)} were not found")
 
     async def face_attribute(self, account: Id, face_id: Id) -> Attribute:
@@ -125,7 +124,7 @@ class Faces:
         """Create or replace. Raises FACE_MISSING, ATTRIBUTE_MISSING (400), BAD_BODY when ``draft`` is empty."""
         now_ms = self._now_ms()
         copied = await self._copied(account, [draft], now_ms)
-        attribute = _own(account, face_id, draft, copied, now_ms)
+        attribute = _own(account, draft, copied, now_ms)
         if attribute is None:
             raise _empty()
         await self._store.edit_attribute(account, face_id, lambda _: attribute, now_ms)
@@ -223,7 +222,7 @@ class Faces:
 
     async def face_list(self, account: Id, list_id: Id) -> FaceList:
         """Raises LIST_MISSING (404)."""
-        found = await self._store.find_lists(account, ListFilter(list_ids=[list_id]), ONE)
+        found = await self._store.lists(account, [list_id])
         if not found:
             raise _no_list(list_id)
         return found[0]
@@ -234,8 +233,8 @@ class Faces:
 
     async def require_lists(self, account: Id, list_ids: list[Id]) -> None:
         """Raises LISTS_MISSING (400) naming those the account does not have."""
-        missing = await self._store.missing_lists(account, list_ids)
-        if missing:
+        found = {one.list_id for one in await self._store.lists(account, list_ids)}
+        if missing := sorted(set(list_ids) - found):
             raise MienError(Code.LISTS_MISSING, f"lists {', '.join(missing)} were not found")
 
     async def patch_list(self, account: Id, list_id: Id, user_data: str) -> None:
@@ -281,13 +280,6 @@ class Faces:
             raise MienError(Code.BAD_QUERY, f"limit: {limit}; should be at least 1")
         return await self._store.changes(after, min(limit, MAX_CHANGES))
 
-    async def _stored(self, account: Id, face_ids: list[Id]) -> dict[Id | None, Face]:
-        """Those faces that exist, by id."""
-        if not face_ids:
-            return {}
-        found = await self._store.find_faces(account, FaceFilter(face_ids=face_ids), Page(page_size=MAX_BATCH))
-        return {face.face_id: face for face in found}
-
     async def _copied(self, account: Id, drafts: list[AttributeDraft], now_ms: int) -> dict[Id, Attribute]:
         """The temporary attributes that ``drafts`` name, by id. Raises ATTRIBUTE_MISSING (400)."""
         wanted = {draft.attribute_id for draft in drafts if draft.attribute_id}
@@ -311,11 +303,11 @@ def _record(account: Id, draft: FaceDraft, copied: dict[Id, Attribute], now_ms: 
     )
     if draft.attribute is None:
         return FaceRecord(face, None)
-    return FaceRecord(face, _own(account, face.face_id, draft.attribute, copied, now_ms, "attribute."))
+    return FaceRecord(face, _own(account, draft.attribute, copied, now_ms, "attribute."))
 
 
 def _own(
-    account: Id, face_id: Id, draft: AttributeDraft, copied: dict[Id, Attribute], now_ms: int, where: str = ""
+    account: Id, draft: AttributeDraft, copied: dict[Id, Attribute], now_ms: int, where: str = ""
 ) -> Attribute | None:
     """The attribute a face will own: a copy that keeps the id of what it was copied from, or the given data."""
     rules.check(draft, where)
@@ -326,7 +318,6 @@ def _own(
         attribute_id=draft.attribute_id or new_id(),
         account_id=account,
         create_time=clock.from_ms(now_ms),
-        face_id=face_id,
         **rules.content(source),
     )
 

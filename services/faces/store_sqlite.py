@@ -111,6 +111,12 @@ class SqliteFaceStore:
 
         await self._database.write(work)
 
+    async def faces(self, account: str, face_ids: list[str]) -> list[Face]:
+        sql = f"SELECT * FROM face WHERE face_id {IN_JSON} AND account = ? ORDER BY face_id"
+        return await self._database.read(
+            lambda db: _faces(db, db.execute(sql, (json.dumps(face_ids), account)).fetchall())
+        )
+
     async def find_faces(self, account: str, where: FaceFilter, page: Page) -> list[Face]:
         by_id = where.face_id__gte is not None or where.face_id__lt is not None
         order = "face.face_id" if by_id else "face.create_ms DESC, face.face_id"
@@ -188,6 +194,10 @@ class SqliteFaceStore:
     async def add_list(self, account: str, drawn: FaceList) -> None:
         await self._database.write(lambda db: _add_list(db, account, drawn))
 
+    async def lists(self, account: str, list_ids: list[str]) -> list[FaceList]:
+        sql = f"SELECT * FROM list WHERE list_id {IN_JSON} AND account = ? ORDER BY list_id"
+        return [_list(row) for row in await self._database.rows(sql, (json.dumps(list_ids), account))]
+
     async def find_lists(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
         by_id = where.list_id__gte is not None or where.list_id__lt is not None
         order = "list.list_id" if by_id else "list.create_ms DESC, list.list_id"
@@ -202,9 +212,6 @@ class SqliteFaceStore:
         clause, values = compiled("list", account, where, LIST_CONDITIONS)
         rows = await self._database.rows(f"SELECT count(*) FROM list{clause}", values)
         return rows[0][0]
-
-    async def missing_lists(self, account: str, list_ids: list[str]) -> list[str]:
-        return await self._database.read(lambda db: _missing(db, "list", account, list_ids))
 
     async def members(self, account: str, list_id: str, page: Page) -> list[str]:
         rows = await self._database.rows(

@@ -38,7 +38,7 @@ ACCOUNTS = uid(0xA1), uid(0xA2)
 START_MS = 1_700_000_000_000
 IDS = [uid(number) for number in range(8)]
 WORDS = ["", "Ada", "ADA lovelace", "STRASSE", "straße", "Жанна", "жаннА", "100%", "a_b", "back\\slash", 'q"uote']
-quick = settings(max_examples=80, deadline=None, database=None)
+quick = settings(max_examples=50, deadline=None, database=None)
 stores = pytest.mark.parametrize("open_store", STORES.values(), ids=list(STORES))
 
 
@@ -196,7 +196,7 @@ def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched,
 
 
 @stores
-@quick
+@settings(quick, max_examples=20)
 @given(members=st.sets(ids), size=st.integers(1, 4))
 def test_pages_of_a_list_hold_each_of_its_faces_once(open_store, members, size) -> None:
     async def play(faces: Faces, _: Clock) -> None:
@@ -280,7 +280,7 @@ async def present(faces: Faces) -> Replica:
 
 
 @stores
-@settings(quick, max_examples=150)
+@settings(quick, max_examples=100)
 @given(played=st.lists(operations, max_size=25), noted=st.integers(0, 25), size=st.integers(1, 5))
 def test_replaying_the_feed_from_any_revision_gives_the_present_state(
     open_store: OpenStore, played: list[Any], noted: int, size: int
