@@ -41,10 +41,11 @@ class Landmarks5:
             raise ValueError(f"{len(images)} images, but boxes for {len(counts)}")
         boxes = np.concatenate([np.empty((0, 4)), *(np.reshape(box, (-1, 4)) for box in rects)], dtype=np.float64)
         shapes = np.repeat(self._initial[None], len(boxes), axis=0)
-        faces = np.split(np.arange(len(boxes)), np.cumsum(counts)[:-1])
+        ends = np.cumsum(counts)
+        faces = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
         for cascade in self._cascades:
             at = _pixels(cascade.points(shapes), boxes)
-            grey = [_grey(image, at[own]) for image, own in zip(images, faces, strict=True) if own.size]
+            grey = [_grey(image, at[own]) for image, own in zip(images, faces, strict=True)]
             shapes = cascade.grown(shapes, np.concatenate([np.empty((0, at.shape[1]), np.float32), *grey]))
         return _in_image(shapes, boxes).astype(np.float32)
 

@@ -26,6 +26,7 @@ LONG_SIDE = 1600
 PYRAMID = 2 / 3
 # The window is 80 px: at 4 times the size it finds a face of 20 px; nobody can be told from a smaller one.
 LARGEST_UPSCALE = 4
+LOWEST_THRESHOLD = -1.0  # at -2 a photo without people has thousands of boxes
 _CANVAS_PIXELS = 8_000_000  # in one forward pass; at fp32 a pixel of canvas takes some 40 bytes
 
 
@@ -76,10 +77,12 @@ class FaceDetector:
         images: uint8 (h, w, 3), RGB, any sizes; those of one shape go through the net together.
         long_side: pixels the longer side is scaled to before the search (at most 4 times larger), None: as it is. Faces
         of at least 80 px after scaling are found. pyramid: ratio of neighbouring levels, 0 < pyramid < 1; dlib has 5/6.
-        threshold: lowest score; a lower one finds hardly more faces and soon false ones.
+        threshold: lowest score, at least -1; below 0 come hardly more faces and soon false ones.
 
-        An image too small for the net has no faces. Raises ValueError for another shape or dtype.
+        An image too small for the net has no faces. Raises ValueError for another shape, dtype or threshold.
         """
+        if threshold < LOWEST_THRESHOLD:
+            raise ValueError(f"threshold {threshold} is below {LOWEST_THRESHOLD}, where everything is a face")
         faces: list[list[Face]] = [[] for _ in images]
         for shape, members in _by_shape(images).items():
             canvas = layout(*_scaled(shape, long_side), pyramid)
