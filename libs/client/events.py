@@ -7,8 +7,8 @@ from typing import Any, Literal, Unpack, overload
 
 from libs.client.calls import Calls, json_content
 from libs.client.options import EventWhere
-from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, StatsFilter, StatsGroup, StatsRequest, StatsResult, StatsTarget
+from libs.common.wire.matcher import RawDescriptor
 
 COUNT = (StatsTarget(column="event_id"),)
 
@@ -73,10 +73,13 @@ class Events:
         *,
         descriptor_type: Literal["face", "body"] = "face",
         descriptor_version: int | None = None,
-    ) -> Descriptor:
+    ) -> RawDescriptor:
         """The stored descriptor: little-endian float32 of the length its version has."""
         query = {"descriptor_type": descriptor_type, "descriptor_version": descriptor_version}
-        return (await self._calls.send("GET", f"/events/{event_id}/descriptor", query=query)).read(Descriptor)
+        answer = await self._calls.send(
+            "GET", f"/events/{event_id}/descriptor", query=query, headers={"Accept": "application/json"}
+        )
+        return answer.read(RawDescriptor)
 
     async def stats(
         self,
