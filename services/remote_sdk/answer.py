@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import SerializerFunctionWrapHandler, model_serializer
+from pydantic import GetJsonSchemaHandler, SerializerFunctionWrapHandler, model_serializer
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from libs.common.descriptors import pack_sdk
 from libs.common.wire.base import Blob, Flag, Unit, Wire
@@ -28,6 +30,11 @@ class Asked(Wire):
     @model_serializer(mode="wrap")
     def _without_nulls(self, serialize: SerializerFunctionWrapHandler) -> dict[str, Any]:
         return {name: value for name, value in serialize(self).items() if value is not None}
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: CoreSchema, describe: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """Describe the fields; what a serializer returns pydantic cannot know."""
+        return describe({name: part for name, part in schema.items() if name != "serialization"})  # type: ignore[arg-type]
 
 
 class Attributes(FaceAttributes, Asked):

@@ -35,7 +35,8 @@ def head_pose(points: NDArray[np.floating]) -> HeadPose:
     Degrees. yaw > 0: the face looks to the right of the picture; pitch > 0: it looks up; roll > 0: it is tilted
     clockwise as seen in the picture. A weak-perspective camera (rotation, one scale, a shift) is fitted to
     :data:`TEMPLATE` by least squares. Five points of a rigid mean face: expect errors of some 5 degrees of yaw and
-    more of pitch, which also depends on how long the nose is. Beyond a yaw of 60 degrees the points are hidden ones.
+    more of pitch, which also depends on how long the nose is. Beyond a yaw of 60 degrees the points are hidden ones,
+    and below a pitch of -25 the nose comes back up in the picture, so that the angle comes out too small.
     """
     centred = points.astype(np.float64) - points.mean(axis=0, dtype=np.float64)
     roll = math.atan2(*(centred[0] + centred[1] - centred[2] - centred[3])[::-1])
