@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from rich import box
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -13,9 +14,19 @@ from libs.common.wire.sdk import Estimator
 from mien.enrolment import Enrolled
 from mien.recognition import SeenFace, Sighting
 
+ENROLLED = ("person", "photos", "new", "known before", "not usable")
+
+
+def table_of(*columns: str, numbers: Sequence[str] = ()) -> Table:
+    """An empty table that loses no text and little room; ``numbers`` are columns aligned to the right."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+    return table
+
 
 def addresses(found: dict[str, str]) -> RenderableType:
-    table = Table("service", "address", title="Mien", title_justify="left")
+    table = table_of("service", "address")
     for service in sorted(found, key=lambda name: name != "gateway"):
         table.add_row(service, found[service] + ("/6" if service == "gateway" else ""))
     return table
@@ -23,8 +34,8 @@ def addresses(found: dict[str, str]) -> RenderableType:
 
 def models(estimators: Iterable[Estimator], fits: dict[str, str]) -> RenderableType:
     """Filled slots with their models, where those come from, and what would fit the empty slots."""
-    filled = Table("slot", "model", "version", "licence")
-    empty = Table("empty slot", "what would fit")
+    filled = table_of("slot", "model", "version", "licence")
+    empty = table_of("empty slot", "what would fit")
     sources: dict[str, dict[str, None]] = {}
     for one in estimators:
         if one.available and one.model:
@@ -38,7 +49,7 @@ def models(estimators: Iterable[Estimator], fits: dict[str, str]) -> RenderableT
 
 def enrolled(results: Sequence[Enrolled], list_name: str) -> RenderableType:
     """One line per person, then one per photo that could not be used."""
-    table = Table("person", "photos", "new", "known before", "not usable")
+    table = table_of(*ENROLLED, numbers=ENROLLED[1:])
     for person in dict.fromkeys(result.person for result in results):
         own = [result for result in results if result.person == person]
         new = sum(not result.already and not result.reason for result in own)
@@ -52,8 +63,7 @@ def enrolled(results: Sequence[Enrolled], list_name: str) -> RenderableType:
 
 def sightings(results: Sequence[Sighting]) -> RenderableType:
     """One line per face, so that a photo with several people reads well."""
-    table = Table("photo", "person", "similarity", "ms")
-    table.columns[2].justify = table.columns[3].justify = "right"
+    table = table_of("photo", "person", "similarity", "ms", numbers=("similarity", "ms"))
     for sighting in results:
         rows = [_face_row(face) for face in sighting.faces] or [_empty_row(sighting)]
         for position, (person, similarity) in enumerate(rows):

@@ -29,6 +29,11 @@ class Photo:
     person: str = ""
     shows: Shows = "person"
 
+    @property
+    def expected(self) -> str:
+        """Whom the platform should see, in words."""
+        return {"person": self.person, "stranger": "a stranger", "nobody": "nobody"}[self.shows]
+
 
 @dataclass(frozen=True)
 class Act:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,7 @@ from mien.demo.sheet import Cell, draw
 from mien.demo.verdict import Verdict, judge
 from mien.enrolment import Enrolled, Enrolment
 from mien.recognition import Sighting, handler_for, look_at
+from mien.tables import table_of
 
 STYLES = {Verdict.RIGHT: "green", Verdict.MISSED: "yellow", Verdict.WRONG: "red", Verdict.FAILED: "red"}
 
@@ -55,19 +57,28 @@ async def _perform(client: MienClient, acts: Sequence[Act], out: Console) -> lis
     enrolment = await Enrolment.onto(client, list_id)
     handler_id = await handler_for(client, list_id)
     cells: list[Cell] = []
+    known: set[str] = set()
     for act in acts:
         out.print(f"\n[bold]{escape(act.title)}[/bold]")
         for photo in act.enrol:
-            _report(await enrolment.add(photo.person, photo.name, photo.data), out)
-        cells += [Cell(photo) for photo in act.enrol]
-        emitted = [_judged(photo, await look_at(client, handler_id, photo.name, photo.data)) for photo in act.emit]
+            enrolled = await enrolment.add(photo.person, photo.name, photo.data)
+            _report(enrolled, out)
+            known |= {enrolled.person} if enrolled.face_id else set()
+            cells.append(Cell(photo, enrolled))
+        photos = [_as_stranger_unless(photo, known) for photo in act.emit]
+        emitted = [_judged(photo, await look_at(client, handler_id, photo.name, photo.data)) for photo in photos]
         out.print(_table(emitted))
         cells += emitted
     return cells
 
 
+def _as_stranger_unless(photo: Photo, known: set[str]) -> Photo:
+    """Nobody can be asked to recognise a person of whom no photo could be enrolled."""
+    return replace(photo, shows="stranger") if photo.shows == "person" and photo.person not in known else photo
+
+
 def _judged(photo: Photo, seen: Sighting) -> Cell:
-    return Cell(photo, seen, judge(photo, seen))
+    return Cell(photo, seen=seen, verdict=judge(photo, seen))
 
 
 def _report(result: Enrolled, out: Console) -> None:
@@ -78,15 +89,14 @@ def _report(result: Enrolled, out: Console) -> None:
 
 
 def _table(cells: Sequence[Cell]) -> Table:
-    table = Table("photo", "expected", "who", "similarity", "verdict", "ms")
-    table.columns[3].justify = table.columns[5].justify = "right"
+    table = table_of("photo", "expected", "who", "similarity", "verdict", "ms", numbers=("similarity", "ms"))
     for cell in cells:
         photo, seen, verdict = cell.photo, cell.seen, cell.verdict
         assert seen is not None
         assert verdict is not None
         table.add_row(
             escape(photo.name),
-            escape({"person": photo.person, "stranger": "a stranger", "nobody": "nobody"}[photo.shows]),
+            escape(photo.expected),
             escape(_who(seen)),
             "\n".join("" if face.similarity is None else f"{face.similarity:.3f}" for face in seen.faces),
             Text(verdict.value, style=STYLES[verdict]),

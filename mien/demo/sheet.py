@@ -12,6 +12,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from libs.common.wire.estimations import Rect
 from mien.demo.material import Photo
 from mien.demo.verdict import Verdict
+from mien.enrolment import Enrolled
 from mien.recognition import SeenFace, Sighting
 
 COLUMNS, CELL, CAPTION, GAP = 4, 360, 52, 10
@@ -23,17 +24,37 @@ COLOURS = {
     Verdict.WRONG: "#dc2626",
     Verdict.FAILED: "#dc2626",
 }
+Box = tuple[float, float, float, float]
+
 FONT = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / "DejaVuSans.ttf"
 """Comes with matplotlib, as one of the demo's portraits does; has Latin, Greek and Cyrillic letters."""
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One photo of the sheet; without ``seen`` it is one that was enrolled."""
+    """One photo of the sheet: what came of enrolling it, or what was seen in it and whether that is right."""
 
     photo: Photo
+    enrolled: Enrolled | None = None
     seen: Sighting | None = None
     verdict: Verdict | None = None
+
+    @property
+    def colour(self) -> str:
+        if self.verdict:
+            return COLOURS[self.verdict]
+        return COLOURS[Verdict.MISSED] if self.enrolled and self.enrolled.reason else BLUE
+
+    @property
+    def outcome(self) -> str:
+        """In one line, what happened."""
+        if self.enrolled:
+            return (
+                f"not enrolled: {self.enrolled.reason}" if self.enrolled.reason else f"enrolled as {self.photo.person}"
+            )
+        assert self.verdict is not None
+        assert self.seen is not None
+        return f"{self.verdict.value}: expected {self.photo.expected}, {self.seen.ms:.0f} ms"
 
 
 def draw(cells: list[Cell], folder: Path) -> Path:
@@ -51,17 +72,16 @@ def draw(cells: list[Cell], folder: Path) -> Path:
 
 
 def _cell(cell: Cell) -> Image.Image:
-    colour = COLOURS[cell.verdict] if cell.verdict else BLUE
     tile = Image.new("RGB", (CELL, CELL + CAPTION), "white")
-    tile.paste(_picture(cell, colour), (0, 0))
+    tile.paste(_picture(cell), (0, 0))
     pen = ImageDraw.Draw(tile)
-    pen.rectangle((0, 0, CELL - 1, CELL + CAPTION - 1), outline=colour, width=4)
+    pen.rectangle((0, 0, CELL - 1, CELL + CAPTION - 1), outline=cell.colour, width=4)
     pen.text((10, CELL + 5), _fitted(cell.photo.name, 16), INK, _font(16))
-    pen.text((10, CELL + 27), _fitted(_outcome(cell), 14), colour, _font(14))
+    pen.text((10, CELL + 27), _fitted(cell.outcome, 14), cell.colour, _font(14))
     return tile
 
 
-def _picture(cell: Cell, colour: str) -> Image.Image:
+def _picture(cell: Cell) -> Image.Image:
     """The photo fitted into the square of a cell, its faces drawn."""
     square = Image.new("RGB", (CELL, CELL), "#ffffff")
     try:
@@ -74,38 +94,40 @@ def _picture(cell: Cell, colour: str) -> Image.Image:
     left, top = (CELL - small.width) // 2, (CELL - small.height) // 2
     square.paste(small, (left, top))
     pen = ImageDraw.Draw(square)
-    for face in cell.seen.faces if cell.seen else ():
-        _draw_face(pen, face, _placed(face.rect, scale, left, top), _face_colour(cell, face, colour))
+    faces = cell.seen.faces if cell.seen else []
+    placed = [(face, _placed(face.rect, scale, left, top)) for face in faces]
+    for face, box in placed:
+        pen.rectangle(box, outline=_face_colour(cell, face), width=3)
+    for face, box in placed:
+        _label(pen, _name(face, alone=len(faces) == 1), box, _face_colour(cell, face))
     return square
 
 
-def _placed(rect: Rect, scale: float, left: int, top: int) -> tuple[float, float, float, float]:
+def _placed(rect: Rect, scale: float, left: int, top: int) -> Box:
     x, y = left + rect.x * scale, top + rect.y * scale
     return x, y, x + rect.width * scale, y + rect.height * scale
 
 
-def _face_colour(cell: Cell, face: SeenFace, colour: str) -> str:
+def _face_colour(cell: Cell, face: SeenFace) -> str:
     """In a photo of several people the verdict is about one of them; the others are drawn in blue."""
     about_all = cell.seen is None or len(cell.seen.faces) == 1
-    return colour if about_all or face.person == cell.photo.person else BLUE
+    return cell.colour if about_all or face.person == cell.photo.person else BLUE
 
 
-def _draw_face(pen: ImageDraw.ImageDraw, face: SeenFace, box: tuple[float, float, float, float], colour: str) -> None:
-    pen.rectangle(box, outline=colour, width=3)
-    label = "unknown" if face.person is None else f"{face.person} {face.similarity:.2f}"
+def _name(face: SeenFace, *, alone: bool) -> str:
+    if face.person is None:
+        return "unknown" if alone else "?"
+    return f"{face.person} {face.similarity:.2f}"
+
+
+def _label(pen: ImageDraw.ImageDraw, text: str, box: Box, colour: str) -> None:
+    """Above the box, or below it at the upper edge; moved left where it would leave the cell."""
     x, y, _, bottom = box
     place = (max(2.0, x), y - 20 if y >= 22 else min(bottom + 2, CELL - 22))
-    area = pen.textbbox(place, label, _font(14))
+    area = pen.textbbox(place, text, _font(14))
     shift = min(0.0, CELL - 4 - area[2])
     pen.rectangle((area[0] - 3 + shift, area[1] - 3, area[2] + 3 + shift, area[3] + 3), fill=colour)
-    pen.text((place[0] + shift, place[1]), label, "white", _font(14))
-
-
-def _outcome(cell: Cell) -> str:
-    if cell.seen is None or cell.verdict is None:
-        return f"enrolled as {cell.photo.person}"
-    expected = {"person": cell.photo.person, "stranger": "a stranger", "nobody": "nobody"}[cell.photo.shows]
-    return f"{cell.verdict.value}: expected {expected}, {cell.seen.ms:.0f} ms"
+    pen.text((place[0] + shift, place[1]), text, "white", _font(14))
 
 
 def _fitted(text: str, size: int) -> str:

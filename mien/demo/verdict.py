@@ -18,15 +18,14 @@ class Verdict(Enum):
 
 
 def judge(photo: Photo, seen: Sighting) -> Verdict:
-    """A photo of several people is right when the expected one is among them: the others may be known as well."""
+    """Of a photo with several faces only one is spoken of: the others may well be people who are known."""
     if seen.error:
         return Verdict.FAILED
     if photo.shows == "nobody":
         return Verdict.WRONG if seen.faces else Verdict.RIGHT
-    if photo.shows == "stranger":
-        if not seen.faces:
-            return Verdict.MISSED
-        return Verdict.WRONG if seen.people else Verdict.RIGHT
-    if photo.person in seen.people:
+    if not seen.faces:
+        return Verdict.MISSED
+    expected = photo.person if photo.shows == "person" else None
+    if expected in [face.person for face in seen.faces]:
         return Verdict.RIGHT
-    return Verdict.WRONG if seen.people and len(seen.faces) == 1 else Verdict.MISSED
+    return Verdict.WRONG if seen.people and (expected is None or len(seen.faces) == 1) else Verdict.MISSED
