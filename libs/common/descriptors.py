@@ -57,9 +57,10 @@ DLIB_RESNET = Version(
     midpoint=0.58,
     slope=18.0,
     source="midpoint: middle of the 0.56..0.60 band in which both error rates were below 1 % on 1,692 held-out pairs "
-    "(61 pictures of 13 people). slope: chosen, not fitted, for the photos at hand are separable: bench/calibration.py "
-    "gives lower bounds of 11 on 6 same-person pairs and 13 on 11. With 18 the usual threshold 0.9 is at distance 0.46, "
-    "beyond all those pairs (0.33..0.44, similarity 0.93 and more); the two closest people (0.69) get 0.12.",
+    "(61 pictures of 13 people). slope: chosen, not fitted, for the photos at hand are separable: "
+    "bench/calibration.py gives lower bounds of 11 on 6 same-person pairs and 13 on 11. With 18 the usual threshold "
+    "0.9 is at distance 0.46, beyond all those pairs (0.33..0.44, similarity 0.93 and more); the two closest people "
+    "(0.69) get 0.12.",
 )
 
 VERSIONS = {version.number: version for version in (DLIB_RESNET,)}
