@@ -1,0 +1,189 @@
+"""What every event store must do, for any events and any questions: an account of its own for each example."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from libs.common.errors import Code, MienError
+from libs.common.ids import new_id
+from libs.common.wire.events import Event, EventFilter
+from services.events.columns import COLUMNS
+from services.events.filters import All, Either, Predicate, evaluate, filtered
+from services.events.ports import EventStore
+from services.events.stats import Counting
+from tests.contract.event_stores import NOON, STORES, conditions, descriptor, event, event_filters, events
+
+EVERYTHING = All(())
+
+
+@pytest.fixture(params=STORES)
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventStore]:
+    async with STORES[request.param](tmp_path) as opened:
+        yield opened
+
+
+def examples(count: int) -> Callable[..., Any]:
+    """The store lives on from example to example."""
+    return settings(max_examples=count, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+async def stored(store: EventStore, drawn: list[Event]) -> tuple[str, list[Event]]:
+    """The events, saved for a new account under ids nobody has; another account gets the like."""
+    mine, theirs = new_id(), new_id()
+    for account in (theirs, mine):
+        drawn = [one.model_copy(update={"account_id": account, "event_id": new_id()}) for one in drawn]
+        await store.add(account, drawn, NOON)
+    return mine, drawn
+
+
+def many(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[list[Any]]:
+    return st.lists(strategy, min_size=2, max_size=8)
+
+
+@examples(70)
+@given(drawn=many(events), where=event_filters())
+async def test_the_store_selects_what_the_filter_means(
+    store: EventStore, drawn: list[Event], where: EventFilter
+) -> None:
+    account, saved = await stored(store, drawn)
+    passing = sorted(one.event_id for one in saved if evaluate(filtered(where), one))
+    assert await store.select(account, filtered(where)) == passing
+
+
+@examples(120)
+@given(drawn=many(events), one=conditions(), other=conditions(), word=st.sampled_from([All, Either]))
+async def test_the_store_selects_what_any_predicate_means(
+    store: EventStore, drawn: list[Event], one: Predicate, other: Predicate, word: type[All] | type[Either]
+) -> None:
+    where = word((one, other))
+    account, saved = await stored(store, drawn)
+    assert await store.select(account, where) == sorted(each.event_id for each in saved if evaluate(where, each))
+
+
+@examples(40)
+@given(drawn=st.lists(events, max_size=15), order=st.sampled_from(["newest", "oldest", "id"]), size=st.integers(1, 6))
+async def test_pages_hold_every_event_once_and_in_order(
+    store: EventStore, drawn: list[Event], order: Any, size: int
+) -> None:
+    account, saved = await stored(store, drawn)
+    pages = [await store.find(account, EVERYTHING, order, at, size) for at in range(0, len(saved) + 1, size)]
+    by_time = sorted(saved, key=lambda one: (one.create_time, one.event_id), reverse=order == "newest")
+    expected = sorted(saved, key=lambda one: one.event_id) if order == "id" else by_time
+    assert [one.model_copy(update={"insert_time": None}) for page in pages for one in page] == expected
+
+
+columns = st.sampled_from(list(COLUMNS.values()))
+
+
+@examples(70)
+@given(
+    drawn=many(events),
+    targets=st.lists(columns, min_size=1, max_size=3),
+    groups=st.lists(columns, max_size=3, unique=True),
+    where=conditions() | st.just(EVERYTHING),
+)
+async def test_counts_are_those_of_counting_by_hand(store: EventStore, drawn, targets, groups, where) -> None:
+    account, saved = await stored(store, drawn)
+    what = Counting(tuple(targets), tuple(groups), where)
+    assert await store.count(account, what, 10_000) == counted(what, saved)
+
+
+def counted(what: Counting, saved: list[Event]) -> list[tuple[Any, ...]]:
+    """Event by event, group by group."""
+    rows: dict[tuple[Any, ...], list[int]] = {} if what.groups else {(): [0] * len(what.targets)}
+    for one in saved:
+        if not evaluate(what.where, one):
+            continue
+        for key in product(*(column.values(one) or (None,) for column in what.groups)):
+            row = rows.setdefault(key, [0] * len(what.targets))
+            for place, target in enumerate(what.targets):
+                row[place] += bool(target.values(one))
+    empty_first = sorted(rows, key=lambda key: [(value is not None, value) for value in key])
+    return [(*key, *rows[key]) for key in empty_first]
+
+
+steps = st.lists(
+    st.tuples(st.sampled_from(["save", "save with descriptor", "delete"]), st.integers(0, 5)), max_size=20
+)
+
+
+@examples(60)
+@given(steps=steps, size=st.integers(1, 4), again=st.integers(0, 20))
+async def test_replaying_the_feed_gives_the_state_of_the_store(
+    store: EventStore, steps: list[tuple[str, int]], size: int, again: int
+) -> None:
+    account, known = new_id(), [new_id() for _ in range(6)]
+    began = (await store.changes(2**62, 1)).revision
+    state: dict[str, bytes] = {}
+    replayed: dict[str, bytes] = {}
+    present: set[str] = set()
+    read_to = began
+    for place, (step, number) in enumerate(steps):
+        event_id = known[number]
+        if step == "delete":
+            await store.delete(account, [event_id])
+            present.discard(event_id)
+            state.pop(event_id, None)
+        else:
+            face = descriptor(place) if step == "save with descriptor" else None
+            await store.add(account, [event(account, event_id=event_id, face_descriptor=face)], NOON)
+            if face is not None and event_id not in present:
+                state[event_id] = face.data
+            present.add(event_id)
+        if place == again:
+            read_to = await replay(store, read_to, size, replayed)
+    await replay(store, read_to, size, replayed)
+    assert replayed == state
+    from_the_start: dict[str, bytes] = {}
+    await replay(store, began, size, from_the_start)
+    assert from_the_start == state
+
+
+async def replay(store: EventStore, after: int, size: int, into: dict[str, bytes]) -> int:
+    """Apply every page after a revision as a matcher would; where to go on from."""
+    while True:
+        page = await store.changes(after, size)
+        assert len(page.rows) <= size
+        assert page.revision > after or not page.rows
+        for row in page.rows:
+            into.pop(row.object_id, None)
+            if not row.deleted:
+                [into[row.object_id]] = row.descriptors.values()
+        after = page.revision
+        if not page.more:
+            return after
+
+
+async def test_an_id_of_another_account_is_refused_even_after_it_left_the_feed(store: EventStore) -> None:
+    mine, theirs = new_id(), new_id()
+    taken = event(theirs, face_descriptor=descriptor())
+    await store.add(theirs, [taken], NOON)
+    again = event(mine, event_id=taken.event_id)
+    fresh = event(mine)
+    for _ in ("stored", "deleted"):
+        with pytest.raises(MienError) as refusal:
+            await store.add(mine, [fresh, again], NOON)
+        assert refusal.value.code is Code.REQUEST_CONFLICT
+        assert taken.event_id in refusal.value.detail
+        assert theirs not in refusal.value.detail
+        await store.delete(theirs, [taken.event_id])
+    assert await store.select(mine, EVERYTHING) == []
+
+
+async def test_what_is_deleted_takes_its_tags_and_descriptors_along(store: EventStore) -> None:
+    account = new_id()
+    first = event(account, tags=["a", "b"], face_descriptor=descriptor())
+    await store.add(account, [first], NOON)
+    await store.delete(account, [first.event_id])
+    bare = event(account, event_id=first.event_id)
+    await store.add(account, [bare], NOON)
+    assert await store.with_descriptors(account, [bare.event_id]) == [bare.model_copy(update={"insert_time": NOON})]
+    what = Counting((COLUMNS["event_id"],), (COLUMNS["tags"],), EVERYTHING)
+    assert await store.count(account, what, 10) == [(None, 1)]
