@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import pytest
 from hypothesis import given, settings
@@ -70,30 +71,39 @@ face_drafts = st.builds(
     lists=st.lists(st.sampled_from(IDS[:2]), unique=True),
     attribute=optional(st.builds(AttributeDraft, attribute_id=st.sampled_from(IDS[:2]))),
 )
-face_filters = st.builds(
+F = TypeVar("F", FaceFilter, ListFilter)
+
+
+def filters(model: type[F], **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[F]:
+    """One condition alone as often as any combination of them."""
+    alone = [st.builds(model, **{name: values}) for name, values in fields.items()]
+    return st.one_of(st.one_of(alone), st.builds(model, **{name: optional(values) for name, values in fields.items()}))
+
+
+face_filters = filters(
     FaceFilter,
-    user_data=optional(words | st.sampled_from(["a", "ss", "ан", "%", "_", "\\"])),
-    event_id=optional(st.sampled_from(IDS[:3])),
-    list_id=optional(st.sampled_from(IDS[:3])),
-    face_ids=optional(st.lists(ids)),
-    attribute_ids=optional(st.lists(st.sampled_from(IDS[:3]))),
-    external_ids=optional(st.lists(st.sampled_from(["x", "y", "no"]))),
-    face_id__gte=optional(ids),
-    face_id__lt=optional(ids),
-    create_time__gte=optional(moments),
-    create_time__lt=optional(moments),
+    user_data=words | st.sampled_from(["a", "ss", "ан", "%", "_", "\\"]),
+    event_id=st.sampled_from(IDS[:3]),
+    list_id=st.sampled_from(IDS[:3]),
+    face_ids=st.lists(ids),
+    attribute_ids=st.lists(st.sampled_from(IDS[:3])),
+    external_ids=st.lists(st.sampled_from(["x", "y", "no"])),
+    face_id__gte=ids,
+    face_id__lt=ids,
+    create_time__gte=moments,
+    create_time__lt=moments,
 )
-list_filters = st.builds(
+list_filters = filters(
     ListFilter,
-    user_data=optional(words | st.sampled_from(["a", "A", "%"])),
-    user_data__eq=optional(words),
-    create_time__gte=optional(moments),
-    create_time__lt=optional(moments),
-    last_update_time__gte=optional(moments),
-    last_update_time__lt=optional(moments),
-    list_ids=optional(st.lists(ids)),
-    list_id__gte=optional(ids),
-    list_id__lt=optional(ids),
+    user_data=words | st.sampled_from(["a", "A", "%"]),
+    user_data__eq=words,
+    create_time__gte=moments,
+    create_time__lt=moments,
+    last_update_time__gte=moments,
+    last_update_time__lt=moments,
+    list_ids=st.lists(ids),
+    list_id__gte=ids,
+    list_id__lt=ids,
 )
 
 
@@ -147,8 +157,12 @@ async def all_pages(find: Callable[[Page], Coroutine[Any, Any, list[Any]]], page
 
 @stores
 @quick
-@given(drafts=st.lists(face_drafts, unique_by=lambda draft: draft.face_id), where=face_filters, size=st.integers(1, 4))
-def test_pages_of_faces_hold_exactly_those_that_pass(open_store, drafts, where, size) -> None:
+@given(
+    drafts=st.lists(face_drafts, min_size=1, unique_by=lambda draft: draft.face_id),
+    wheres=st.lists(face_filters, min_size=4, max_size=10),
+    size=st.integers(1, 4),
+)
+def test_pages_of_faces_hold_exactly_those_that_pass(open_store, drafts, wheres, size) -> None:
     async def play(faces: Faces, turned: Clock) -> None:
         mine, theirs = ACCOUNTS
         for one in IDS[:2]:
@@ -161,22 +175,29 @@ def test_pages_of_faces_hold_exactly_those_that_pass(open_store, drafts, where, 
             [face] = await faces.create_faces(mine, [draft])
             stored.append((face, draft.attribute.attribute_id if draft.attribute else None))
             turned.advance(place % 2)
-        passing = [(face, source) for face, source in stored if face_passes(face, source, where)]
-        expected = sorted((face for face, _ in passing), key=lambda face: face.face_id)
-        assert await faces.select_faces(mine, where) == [face.face_id for face in expected]
-        assert await faces.count_faces(mine, where) == len(passing)
-        assert await faces.count_faces_with_attributes(mine, where) == sum(source is not None for _, source in passing)
-        if where.face_id__gte is None and where.face_id__lt is None:
-            expected.sort(key=lambda face: face.create_time, reverse=True)
-        assert await all_pages(lambda page: faces.find_faces(mine, where, page), size) == expected
+        for where in wheres:
+            passing = [(face, source) for face, source in stored if face_passes(face, source, where)]
+            expected = sorted((face for face, _ in passing), key=lambda face: face.face_id)
+            assert await faces.select_faces(mine, where) == [face.face_id for face in expected]
+            assert await faces.count_faces(mine, where) == len(passing)
+            owning = sum(source is not None for _, source in passing)
+            assert await faces.count_faces_with_attributes(mine, where) == owning
+            if where.face_id__gte is None and where.face_id__lt is None:
+                expected.sort(key=lambda face: face.create_time, reverse=True)
+            assert await all_pages(partial(faces.find_faces, mine, where), size) == expected
 
     on_fresh_store(open_store, play)
 
 
 @stores
 @quick
-@given(drawn=st.dictionaries(ids, words), touched=st.sets(ids), where=list_filters, size=st.integers(1, 4))
-def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched, where, size) -> None:
+@given(
+    drawn=st.dictionaries(ids, words, min_size=1),
+    touched=st.sets(ids),
+    wheres=st.lists(list_filters, min_size=4, max_size=10),
+    size=st.integers(1, 4),
+)
+def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched, wheres, size) -> None:
     async def play(faces: Faces, turned: Clock) -> None:
         mine, theirs = ACCOUNTS
         await faces.create_list(theirs, ListDraft(user_data="Ada"))
@@ -186,11 +207,12 @@ def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched,
         turned.advance(1)
         await faces.create_faces(mine, [FaceDraft(lists=sorted(touched & drawn.keys()))])
         every = [await faces.face_list(mine, list_id) for list_id in sorted(drawn)]
-        expected = [one for one in every if list_passes(one, where)]
-        if where.list_id__gte is None and where.list_id__lt is None:
-            expected.sort(key=lambda one: one.create_time, reverse=True)
-        assert await all_pages(lambda page: faces.find_lists(mine, where, page), size) == expected
-        assert await faces.count_lists(mine, where) == len(expected)
+        for where in wheres:
+            expected = [one for one in every if list_passes(one, where)]
+            if where.list_id__gte is None and where.list_id__lt is None:
+                expected.sort(key=lambda one: one.create_time, reverse=True)
+            assert await all_pages(partial(faces.find_lists, mine, where), size) == expected
+            assert await faces.count_lists(mine, where) == len(expected)
 
     on_fresh_store(open_store, play)
 
@@ -203,7 +225,7 @@ def test_pages_of_a_list_hold_each_of_its_faces_once(open_store, members, size) 
         list_id = await faces.create_list(ACCOUNTS[0], ListDraft())
         drafts = [FaceDraft(face_id=one, lists=[list_id] if one in members else []) for one in IDS]
         await faces.create_faces(ACCOUNTS[0], drafts)
-        found = await all_pages(lambda page: faces.members(ACCOUNTS[0], list_id, page), size)
+        found = await all_pages(partial(faces.members, ACCOUNTS[0], list_id), size)
         assert found == sorted(members)
 
     on_fresh_store(open_store, play)
@@ -221,8 +243,9 @@ def raw_descriptors(versions: set[int], seed: int) -> list[DescriptorDraft]:
 
 
 accounts = st.sampled_from(ACCOUNTS)
+few_ids = st.sampled_from(IDS[:4])
 list_ids = st.sampled_from(list(LISTS))
-some_ids = st.lists(ids, min_size=1, max_size=3)
+some_ids = st.lists(few_ids, min_size=1, max_size=3)
 attribute_drafts = st.builds(
     AttributeDraft,
     basic_attributes=optional(st.builds(StoredBasicAttributes, age=optional(st.just(30)))),
@@ -230,17 +253,17 @@ attribute_drafts = st.builds(
     face_descriptor_samples=st.lists(st.sampled_from(IDS[:2]), max_size=1),
 )
 gallery_drafts = st.builds(
-    FaceDraft, face_id=ids, lists=st.lists(list_ids, unique=True), attribute=optional(attribute_drafts)
+    FaceDraft, face_id=few_ids, lists=st.lists(list_ids, unique=True), attribute=optional(attribute_drafts)
 )
 actions: st.SearchStrategy[Literal["attach", "detach"]] = st.sampled_from(["attach", "detach"])
 operations = st.one_of(
     st.tuples(st.just(Faces.create_faces), accounts, st.lists(gallery_drafts, min_size=1, max_size=3)),
     st.tuples(st.just(Faces.put_face), accounts, gallery_drafts),
-    st.tuples(st.just(Faces.patch_face), accounts, ids, st.just(FacePatch(user_data="new"))),
+    st.tuples(st.just(Faces.patch_face), accounts, few_ids, st.just(FacePatch(user_data="new"))),
     st.tuples(st.just(Faces.delete_faces), accounts, some_ids),
-    st.tuples(st.just(Faces.put_face_attribute), accounts, ids, attribute_drafts),
-    st.tuples(st.just(Faces.patch_face_attribute), accounts, ids, attribute_drafts),
-    st.tuples(st.just(Faces.delete_face_attribute), accounts, ids),
+    st.tuples(st.just(Faces.put_face_attribute), accounts, few_ids, attribute_drafts),
+    st.tuples(st.just(Faces.patch_face_attribute), accounts, few_ids, attribute_drafts),
+    st.tuples(st.just(Faces.delete_face_attribute), accounts, few_ids),
     st.tuples(st.just(Faces.link), accounts, st.builds(Link, list_id=list_ids, face_ids=some_ids, action=actions)),
     st.tuples(st.just(Faces.create_list), accounts, st.builds(ListDraft, list_id=list_ids)),
     st.tuples(st.just(delete_lists), accounts, st.lists(list_ids, min_size=1, max_size=2), st.booleans()),
@@ -280,28 +303,30 @@ async def present(faces: Faces) -> Replica:
 
 
 @stores
-@settings(quick, max_examples=100)
-@given(played=st.lists(operations, max_size=25), noted=st.integers(0, 25), size=st.integers(1, 5))
+@settings(quick, max_examples=120)
+@given(played=st.lists(operations, max_size=12), size=st.integers(1, 5))
 def test_replaying_the_feed_from_any_revision_gives_the_present_state(
-    open_store: OpenStore, played: list[Any], noted: int, size: int
+    open_store: OpenStore, played: list[Any], size: int
 ) -> None:
     async def play(faces: Faces, turned: Clock) -> None:
-        for list_id, account in LISTS.items():
+        for place, (list_id, account) in enumerate(LISTS.items()):
             await faces.create_list(account, ListDraft(list_id=list_id))
-        follower, revision = {}, 0
-        for place, (operation, *arguments) in enumerate(played):
-            if place == noted:
-                revision = await replay(faces, follower, 0, size)
-            before = (await faces.changes(0, 1000)).revision
+            raw = AttributeDraft(descriptors=raw_descriptors({1001}, place))
+            await faces.create_faces(account, [FaceDraft(face_id=IDS[place], lists=[list_id], attribute=raw)])
+        followers: list[tuple[int, Replica]] = [(0, {})]
+        for operation, *arguments in played:
+            replica = dict(followers[-1][1])
+            revision = await replay(faces, replica, followers[-1][0], size)
+            followers.append((revision, replica))
             try:
                 await operation(faces, *arguments)
             except MienError:
-                assert (await faces.changes(before, 1)).rows == [], "a refused operation left a change"
+                assert (await faces.changes(revision, 1)).rows == [], "a refused operation left a change"
             turned.advance(1)
-        state, newcomer = await present(faces), {}
-        await replay(faces, follower, revision, size)
-        await replay(faces, newcomer, 0, size)
-        assert (follower, newcomer) == (state, state)
+        state = await present(faces)
+        for revision, replica in followers:
+            await replay(faces, replica, revision, size)
+            assert replica == state
         log = [row.object_id for row in (await faces.changes(0, 1000)).rows]
         assert len(log) == len(set(log)), "the log keeps more than the latest change of a face"
 
@@ -332,7 +357,47 @@ async def test_a_follower_misses_nothing_while_others_write(open_store: OpenStor
         assert follower == await present(faces)
 
 
-# Temporary attributes and lists over time
+# Accounts, temporary attributes and lists over time
+
+
+@stores
+async def test_the_store_itself_keeps_accounts_apart(open_store: OpenStore, tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        mine, theirs = ACCOUNTS
+        turned, every = Clock(), Page(page_size=100)
+        faces = Faces(store, turned)
+        list_id = await faces.create_list(mine, ListDraft())
+        raw = TemporaryAttributeDraft(descriptors=[descriptor()])
+        [temporary] = await faces.create_attributes(mine, [raw])
+        copy = AttributeDraft(attribute_id=temporary)
+        [face] = await faces.create_faces(mine, [FaceDraft(lists=[list_id], attribute=copy)])
+        before = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+
+        assert await store.faces(theirs, [face.face_id]) == []
+        assert await store.find_faces(theirs, FaceFilter(list_id=list_id), every) == []
+        assert await store.select_faces(theirs, FaceFilter()) == []
+        assert await store.count_faces(theirs, FaceFilter()) == 0
+        assert await store.face_attributes(theirs, [face.face_id]) == []
+        assert await store.temporary(theirs, [temporary], turned()) == []
+        assert await store.lists(theirs, [list_id]) == []
+        assert await store.find_lists(theirs, ListFilter(), every) == []
+        assert await store.count_lists(theirs, ListFilter()) == 0
+        assert await store.members(theirs, list_id, every) == []
+        assert not await store.patch_face(theirs, face.face_id, {"user_data": "stolen"})
+        assert not await store.patch_list(theirs, list_id, "stolen")
+        assert await store.delete_temporary(theirs, [temporary], turned()) == 0
+        await store.delete_faces(theirs, [face.face_id], turned(), all_or_none=False)
+        await store.delete_lists(theirs, [list_id])
+        for refused in (
+            store.edit_attribute(theirs, face.face_id, lambda _: None, turned()),
+            store.attach(theirs, list_id, [face.face_id], turned()),
+            store.detach(theirs, list_id, [face.face_id], turned()),
+            store.delete_faces(theirs, [face.face_id], turned(), all_or_none=True),
+        ):
+            with pytest.raises(MienError):
+                await refused
+        after = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+        assert after == before
 
 
 @stores
