@@ -161,7 +161,7 @@ def emit(
     photos = _found(lambda: photos_in(paths))
 
     async def work(client: MienClient, step: Callable[[], None]) -> list[Sighting]:
-        handler_id = handler or await handler_for(client, await list_named(client, list_name), threshold)
+        handler_id = handler or await _our_handler(client, list_name, threshold)
 
         async def one(photo: Path) -> Sighting:
             sighting = await look_at_file(client, handler_id, photo, source=source)
@@ -176,6 +176,13 @@ def emit(
     else:
         out.print(tables.sightings(sightings))
     raise typer.Exit(SOME_FAILED if any(sighting.error for sighting in sightings) else 0)
+
+
+async def _our_handler(client: MienClient, list_name: str, threshold: float) -> str:
+    list_id = await list_named(client, list_name)
+    if not await client.faces.count(list_id=list_id):
+        _say(f"nobody is on the list {list_name!r} yet, so every face is unknown (mien enroll)")
+    return await handler_for(client, list_id, threshold)
 
 
 def _with_client(
@@ -201,7 +208,7 @@ def _with_client(
 
 def _progress() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=err, transient=True)
+    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
 
 
 def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -239,5 +246,9 @@ def _print_json(content: Any) -> None:
 
 
 def _fail(reason: str, code: int) -> NoReturn:
-    err.print(f"[red]mien:[/red] {escape(reason)}", highlight=False, soft_wrap=True)
+    _say(reason)
     raise typer.Exit(code)
+
+
+def _say(text: str) -> None:
+    err.print(f"[red]mien:[/red] {escape(text)}", highlight=False, soft_wrap=True)

@@ -85,7 +85,7 @@ class Calls:
         if URL(url).scheme not in ("http", "https") or not URL(url).host:
             raise ValueError(f"{url!r} is not the address of a platform, such as http://127.0.0.1:5000")
         self._url = url.rstrip("/")
-        self._account = parse_id(account)
+        self._account = _account(account)
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
         self._retries = retries
         self._session: aiohttp.ClientSession | None = None
@@ -145,6 +145,13 @@ class Calls:
             raise MienUnreachable(f"{method} {url.path} took over {self._timeout.total:g} s") from None
         except (aiohttp.ClientError, OSError) as failure:
             raise MienUnreachable(f"{self._url} does not answer: {failure or type(failure).__name__}") from None
+
+
+def _account(text: str) -> str:
+    try:
+        return parse_id(text)
+    except ValueError:
+        raise ValueError(f"account {text!r} is not a UUID") from None
 
 
 def _retry_after_s(answer: Answer) -> int | None:
