@@ -6,8 +6,7 @@ import asyncio
 import io
 import os
 import time
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -36,15 +35,25 @@ _CPU_PICTURES, _CUDA_PICTURES = 1, 8
 _CPU_CHIPS, _CUDA_CHIPS = 32, 256
 """Where the speed per face stops growing (reference measurements of the descriptor network)."""
 
+Vector = NDArray[np.float32]
+
 _FORMATS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
 
 
-@dataclass(frozen=True)
-class _Models:
+class _Models(NamedTuple):
     precision: Precision
     detector: FaceDetector
     landmarks: Landmarks5
     describer: FaceDescriber
+
+
+class _Stages(NamedTuple):
+    """What runs on the threads, once the models are loaded."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+    describing: Batcher[Pixels, Vector]
+    looking: Batcher[Job, Seen]
 
 
 class Worker:
@@ -57,7 +66,7 @@ class Worker:
     def __init__(self, settings: SdkSettings) -> None:
         self._settings = settings
         self._pool = Pool(settings.workers or os.cpu_count() or 1, prepare=lambda: torch.set_num_threads(1))
-        self._models: _Models | None = None
+        self._started: _Stages | None = None
         self.ready = False
 
     async def start(self) -> None:
@@ -65,20 +74,7 @@ class Worker:
 
         Raises ENGINE_FAILED with the reason when a model file is missing or damaged, or the device is not there.
         """
-        self._models = await asyncio.to_thread(self._load)
-        on_gpu = self.device == "cuda"
-        # Descriptions first: they finish pictures that were begun.
-        self._describing: Batcher[Pixels, NDArray[np.float32]] = Batcher(
-            self._pool, "describe", self._describe, _CUDA_CHIPS if on_gpu else _CPU_CHIPS
-        )
-        self._looking: Batcher[Job, Seen] = Batcher(
-            self._pool,
-            "look",
-            self._chain().run,
-            _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
-            queue_limit=self._settings.queue_limit,
-            queue_age_s=self._settings.queue_age_s,
-        )
+        self._started = self._staged(await asyncio.to_thread(self._load))
         self._pool.start()
 
     async def warm(self) -> None:
@@ -95,40 +91,37 @@ class Worker:
 
     @property
     def device(self) -> Literal["cpu", "cuda"]:
-        return "cuda" if self._loaded.precision.device.type == "cuda" else "cpu"
+        return self._stages.device
 
     @property
     def precision(self) -> Literal["fp32", "bf16"]:
-        return "bf16" if self._loaded.precision.dtype is torch.bfloat16 else "fp32"
+        return self._stages.precision
 
     async def look(self, images: list[Image], params: SdkParams) -> list[Seen | MienError]:
         """What is in each picture, or why it failed, in order. See :meth:`Chain.run`.
 
         Raises OVERLOADED when too many pictures wait or one of these waited too long.
         """
-        outcomes = await self._looking.submit([Job(image, params) for image in images])
+        outcomes = await self._stages.looking.submit([Job(image, params) for image in images])
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not _of_one_picture(outcome):
                 raise outcome
         return outcomes  # type: ignore[return-value]
 
-    async def describe(self, chips: list[Pixels]) -> list[NDArray[np.float32]]:
+    async def describe(self, chips: list[Pixels]) -> list[Vector]:
         """The descriptor (128,) of each chip, uint8 (150, 150, 3); chips of all callers go through together."""
         vectors = []
-        for outcome in await self._describing.submit(chips):
+        for outcome in await self._stages.describing.submit(chips):
             if isinstance(outcome, BaseException):
                 raise outcome
             vectors.append(outcome)
         return vectors
 
-    def _describe(self, chips: list[Pixels]) -> list[NDArray[np.float32] | Exception]:
-        return list(self._loaded.describer.describe(np.stack(chips)))
-
     @property
-    def _loaded(self) -> _Models:
-        if self._models is None:
+    def _stages(self) -> _Stages:
+        if self._started is None:
             raise MienError(Code.OVERLOADED, "models are loading", retry_after_s=5)
-        return self._models
+        return self._started
 
     def _load(self) -> _Models:
         settings = self._settings
@@ -138,13 +131,31 @@ class Worker:
         except (ModelMissing, ModelCorrupt, FormatError, DeviceMissing) as fault:
             raise MienError(Code.ENGINE_FAILED, f"remote_sdk cannot start: {fault}") from fault
 
-    def _chain(self) -> Chain:
-        settings = self._settings
-        return Chain(
-            self._loaded.detector,
-            self._loaded.landmarks,
-            Search(settings.detect_long_side, settings.detect_pyramid, settings.detect_threshold),
-            Limits(settings.max_image_bytes, settings.max_image_pixels),
+    def _staged(self, models: _Models) -> _Stages:
+        def describe(chips: list[Pixels]) -> list[Vector | Exception]:
+            return list(models.describer.describe(np.stack(chips)))
+
+        settings, on_gpu = self._settings, models.precision.device.type == "cuda"
+        search = Search(settings.detect_long_side, settings.detect_pyramid, settings.detect_threshold)
+        limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+        return _Stages(
+            device="cuda" if on_gpu else "cpu",
+            precision="bf16" if models.precision.dtype is torch.bfloat16 else "fp32",
+            # Added to the pool first: descriptions finish pictures that were begun.
+            describing=Batcher(
+                self._pool,
+                "describe",
+                describe,
+                _CUDA_CHIPS if on_gpu else _CPU_CHIPS,
+            ),
+            looking=Batcher(
+                self._pool,
+                "look",
+                Chain(models.detector, models.landmarks, search, limits).run,
+                _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
+                queue_limit=settings.queue_limit,
+                queue_age_s=settings.queue_age_s,
+            ),
         )
 
 

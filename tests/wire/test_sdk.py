@@ -533,6 +533,8 @@ async def test_start_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         await on_gpu.start()
     with pytest.raises(MienError, match="warming"):
         await on_gpu.health()
+    with pytest.raises(MienError, match="loading"):
+        await on_gpu.service.estimate([Image(filename="a", data=b"x")], SdkParams())
 
     monkeypatch.setattr(files, "PACKAGE", "no_such_package_of_models")
     bare = await remote_sdk.build(SdkSettings(device="cpu"), Stored(), fetcher)  # type: ignore[arg-type]
