@@ -1,6 +1,6 @@
 """Predicates and counts as SQL. Only names of our own columns get into the text; values travel as parameters.
 
-An array column has a table of its own, ``event_<column>``, one row per event and value.
+An array column has a table of its own, ``event_<column>``, one row per event and value, in order of time.
 """
 # ruff: noqa: S608  see above
 
@@ -12,8 +12,14 @@ from typing import NamedTuple
 from libs.common.storage.sqlite import marks
 from services.events.columns import Column, Value
 from services.events.filters import All, Compare, Contains, Either, Empty, NoneOf, OneOf, Predicate
+from services.events.ports import Order
 from services.events.stats import Counting
 
+_ORDERS: dict[Order, str] = {
+    "newest": "{0}.create_time DESC, {0}.event_id DESC",
+    "oldest": "{0}.create_time, {0}.event_id",
+    "id": "{0}.event_id",
+}
 _SYMBOLS = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
@@ -26,6 +32,34 @@ def selection(account: str, where: Predicate) -> Sql:
     """The condition of a WHERE over ``event``: the account's rows that pass."""
     text, values = _compiled(account, where)
     return Sql(f"event.account_id = ? AND {text}", [account, *values])
+
+
+def page(account: str, where: Predicate, order: Order, offset: int, limit: int) -> Sql:
+    """The query of the payloads of one page.
+
+    Under a tag it walks that tag's rows in their order of time: neither a tag that is rare nor one that is on
+    every event makes it look at more events than it must.
+    """
+    rest, leading = (where, None) if order == "id" else _led(where)
+    condition, values = selection(account, rest)
+    if leading is None:
+        source, ordered = "event", _ORDERS[order].format("event")
+    else:
+        words = table(leading.column)
+        source, ordered = f"{words} CROSS JOIN event ON event.seq = {words}.seq", _ORDERS[order].format(words)
+        condition = f"{words}.account_id = ? AND {words}.value = ? AND {condition}"
+        values = [account, *leading.values, *values]
+    text = f"SELECT payload FROM {source} WHERE {condition} ORDER BY {ordered} LIMIT ? OFFSET ?"
+    return Sql(text, [*values, limit, offset])
+
+
+def _led(where: Predicate) -> tuple[Predicate, OneOf | None]:
+    """Take out a condition that one value of an array column be present; what is left, and that condition."""
+    if isinstance(where, All):
+        for part in where.parts:
+            if isinstance(part, OneOf) and part.column.array and len(part.values) == 1:
+                return All(tuple(other for other in where.parts if other is not part)), part
+    return where, None
 
 
 def counts(account: str, what: Counting, limit: int) -> Sql:

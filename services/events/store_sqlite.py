@@ -14,6 +14,7 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
+from libs.common import clock
 from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database, marks
 from libs.common.wire.base import chunks
@@ -23,7 +24,7 @@ from libs.common.wire.gallery import GalleryPage, GalleryRow
 from services.events.columns import COLUMNS, EVENT_ID, Column, Kind, Value
 from services.events.filters import OneOf, Predicate
 from services.events.ports import Order
-from services.events.sql import counts, folded, selection, table
+from services.events.sql import counts, folded, page, selection, table
 from services.events.stats import Counting, Row
 
 _SQL_TYPES = {Kind.ID: "TEXT", Kind.TEXT: "TEXT", Kind.INTEGER: "INTEGER", Kind.NUMBER: "REAL", Kind.TIME: "INTEGER"}
@@ -50,8 +51,10 @@ def _array_table(column: Column) -> str:
 CREATE TABLE IF NOT EXISTS {table(column)} (
     account_id TEXT NOT NULL,
     value {_SQL_TYPES[column.kind]} NOT NULL,
+    create_time INTEGER NOT NULL,
+    event_id TEXT NOT NULL,
     seq INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
-    PRIMARY KEY (account_id, value, seq)
+    PRIMARY KEY (account_id, value, create_time, event_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS {table(column)}_of_event ON {table(column)} (seq, value);
 """
@@ -65,10 +68,13 @@ CREATE INDEX IF NOT EXISTS event_by_time ON event (account_id, create_time, even
 CREATE INDEX IF NOT EXISTS event_by_id ON event (account_id, event_id);
 CREATE INDEX IF NOT EXISTS event_by_handler ON event (account_id, handler_id, create_time, event_id);
 CREATE INDEX IF NOT EXISTS event_by_source ON event (account_id, source, create_time, event_id);
-CREATE INDEX IF NOT EXISTS event_by_track ON event (account_id, track_id) WHERE track_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS event_by_external ON event (account_id, external_id) WHERE external_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS event_by_face ON event (account_id, face_id) WHERE face_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS event_by_match ON event (account_id, top_similar_object_id)
+CREATE INDEX IF NOT EXISTS event_by_track ON event (account_id, track_id, create_time, event_id)
+    WHERE track_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_external ON event (account_id, external_id, create_time, event_id)
+    WHERE external_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_face ON event (account_id, face_id, create_time, event_id)
+    WHERE face_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS event_by_match ON event (account_id, top_similar_object_id, create_time, event_id)
     WHERE top_similar_object_id IS NOT NULL;
 CREATE TABLE IF NOT EXISTS descriptor (
     seq INTEGER NOT NULL REFERENCES event ON DELETE CASCADE,
@@ -86,11 +92,6 @@ CREATE TABLE IF NOT EXISTS change (
 """
 )
 
-_ORDERS: dict[Order, str] = {
-    "newest": "event.create_time DESC, event.event_id DESC",
-    "oldest": "event.create_time, event.event_id",
-    "id": "event.event_id",
-}
 _DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
 _INSERTED = ("payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
 _INSERT = f"INSERT INTO event ({', '.join(_INSERTED)}) VALUES ({marks(_INSERTED)}) ON CONFLICT (event_id) DO NOTHING"
@@ -114,15 +115,12 @@ class SqliteEventStore:
         await self._database.write(lambda db: _delete(db, account, event_ids))
 
     async def find(self, account: str, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
-        condition, values = selection(account, where)
-        sql = f"SELECT payload FROM event WHERE {condition} ORDER BY {_ORDERS[order]} LIMIT ? OFFSET ?"
-        return await self._database.read(
-            lambda db: [_event(row) for row in db.execute(sql, (*values, limit, offset))],
-        )
+        sql, values = page(account, where, order, offset, limit)
+        return await self._database.read(lambda db: [_event(row) for row in db.execute(sql, values)])
 
     async def select(self, account: str, where: Predicate) -> list[str]:
         condition, values = selection(account, where)
-        sql = f"SELECT event_id FROM event WHERE {condition} ORDER BY event_id"
+        sql = f"SELECT event_id FROM event WHERE {condition}"
         return await self._database.read(lambda db: [row[0] for row in db.execute(sql, values)])
 
     async def with_descriptors(self, account: str, event_ids: list[str]) -> list[Event]:
@@ -164,11 +162,11 @@ def _insert(db: sqlite3.Connection, event: Event) -> None:
     inserted = db.execute(_INSERT, _row(event))
     if inserted.rowcount == 0:
         return
-    seq = inserted.lastrowid
+    seq, created = inserted.lastrowid, clock.to_ms(event.create_time)
     for column in _ARRAYS:
         db.executemany(
-            f"INSERT INTO {table(column)} (account_id, value, seq) VALUES (?, ?, ?)",
-            [(event.account_id, value, seq) for value in column.values(event)],
+            f"INSERT INTO {table(column)} (account_id, value, create_time, event_id, seq) VALUES (?, ?, ?, ?, ?)",
+            [(event.account_id, value, created, event.event_id, seq) for value in column.values(event)],
         )
     for kind, field in _DESCRIPTORS.items():
         descriptor: Descriptor | None = getattr(event, field)
@@ -238,11 +236,11 @@ def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
         " WHERE revision > ? ORDER BY revision LIMIT ?",
         (after, limit + 1),
     ).fetchall()
-    page = found[:limit]
-    if not page:
+    rows = found[:limit]
+    if not rows:
         newest = db.execute("SELECT coalesce(max(revision), 0) FROM change").fetchone()[0]
         return GalleryPage(revision=newest, rows=[], more=False)
-    return GalleryPage(revision=page[-1]["revision"], rows=[_change(row) for row in page], more=len(found) > limit)
+    return GalleryPage(revision=rows[-1]["revision"], rows=[_change(row) for row in rows], more=len(found) > limit)
 
 
 def _change(row: sqlite3.Row) -> GalleryRow:
