@@ -97,7 +97,7 @@ class FaceDetector:
         if min(canvas.height, canvas.width) < self._grid.reach:
             return [_NOTHING] * len(images)
         pixels = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
-        first = _resized(pixels, canvas).float() - self._mean
+        first = _resized(pixels, canvas).float().sub_(self._mean)
         scores = self._net(canvas.paint(first, self.precision.dtype)).float().cpu().numpy()
         return [self._found(score_map, canvas, threshold) for score_map in scores[:, 0]]
 
