@@ -12,10 +12,12 @@ from typing import Any, TypeVar
 
 import aiohttp
 from aiohttp import web
+from filelock import FileLock, Timeout
 
 from libs.common import ports
 from libs.common.bus.local import SCHEMA as BUS_SCHEMA
 from libs.common.bus.local import LocalBus
+from libs.common.errors import Code, MienError
 from libs.common.http.fetch import Fetcher
 from libs.common.http.inputs import Limits
 from libs.common.http.server import Servers, build_app
@@ -43,6 +45,7 @@ class Suite:
         self._settings = settings
         self._servers = Servers()
         self._parts: list[Part] = []
+        self._lock = FileLock(settings.data_dir / "lock")
         self._session: aiohttp.ClientSession | None = None
         self._fetcher: Fetcher | None = None
         self._bus_database: Database | None = None
@@ -50,7 +53,11 @@ class Suite:
         self.addresses: dict[str, str] = {}
 
     async def start(self) -> None:
-        """Build, serve, and begin to warm the models. Raises OSError when a port is taken."""
+        """Build, serve, and begin to warm the models.
+
+        Raises OSError when a port is taken, REQUEST_CONFLICT when another process works on the data folder.
+        """
+        self._take_folder()
         try:
             await self._build()
             await self._serve()
@@ -76,6 +83,16 @@ class Suite:
             await self._fetcher.close()
         if self._session:
             await self._session.close()
+        self._lock.release()
+
+    def _take_folder(self) -> None:
+        """Two processes on one folder would each deliver the other's messages."""
+        folder = self._settings.data_dir
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            raise MienError(Code.REQUEST_CONFLICT, f"another process works on {folder.resolve()}") from None
 
     async def _build(self) -> None:
         settings, data = self._settings, self._settings.data_dir

@@ -108,3 +108,9 @@ async def test_a_second_start_on_the_same_data_goes_on_where_the_first_stopped(m
     mortal.start()
     async with MienClient(mortal.url, account=account) as client:
         assert (await client.lists.get(list_id)).user_data == "staff"
+
+
+async def test_a_second_process_on_the_same_data_is_refused(mortal: RunningSuite) -> None:
+    second = RunningSuite(mortal.data_dir)
+    with pytest.raises(RuntimeError, match="another process works on"):
+        second.start()

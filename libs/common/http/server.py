@@ -87,7 +87,7 @@ def _record(request: web.Request, response: web.StreamResponse, seconds: float) 
     service = request.app[SERVICE]
     REQUESTS.labels(service, request.method, route, response.status).inc()
     SECONDS.labels(service, request.method, route).observe(seconds)
-    level = logging.INFO if response.status < 500 else logging.ERROR
+    level = logging.ERROR if response.status == 500 else logging.INFO
     log.log(level, "%s %s %s %d %.1fms", service, request.method, route, response.status, seconds * 1000)
 
 
