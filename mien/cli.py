@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -74,7 +75,8 @@ def up(as_json: AsJson = False) -> None:
             out.print(f"Warming up; {addresses['gateway']}/healthcheck answers 200 when ready. Ctrl+C stops.")
 
     try:
-        asyncio.run(suite.run(settings, announce))
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
+            runner.run(suite.run(settings, announce))
     except (MienError, OSError) as failure:
         _fail(f"did not start: {failure}", NOT_STARTED)
 
@@ -90,10 +92,12 @@ def demo(
         from mien.demo.play import play
     except ModuleNotFoundError as missing:
         _fail(f"{missing.name} is not installed; the demo needs: pip install 'mien[demo]'", NOT_STARTED)
+    # told to end, it must still end the platform it has started
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         confused = _run(lambda: play(photos, out_dir, out))
     except DidNotStart as failure:
-        _fail(f"the platform did not start: {failure}", NOT_STARTED)
+        _fail(f"no platform for the demo: {failure}", NOT_STARTED)
     except OSError as failure:
         _fail(str(failure), 2)
     raise typer.Exit(SOME_FAILED if confused else 0)
@@ -176,6 +180,15 @@ def emit(
     else:
         out.print(tables.sightings(sightings))
     raise typer.Exit(SOME_FAILED if any(sighting.error for sighting in sightings) else 0)
+
+
+def _event_loop() -> asyncio.AbstractEventLoop:
+    """uvloop, where there is one."""
+    if sys.platform == "win32":
+        return asyncio.new_event_loop()
+    import uvloop
+
+    return uvloop.new_event_loop()
 
 
 async def _our_handler(client: MienClient, list_name: str, threshold: float) -> str:
