@@ -25,6 +25,7 @@ from libs.common.settings import FetchSettings, SdkSettings
 from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import Image
 from services.handlers.requirements import sdk_params
+from services.image_store import app as image_store
 from services.remote_sdk import app as remote_sdk
 from tests import photos
 from tests.running import RunningSuite
@@ -35,9 +36,11 @@ Run = Callable[[bytes], Awaitable[object]]
 
 async def main(rounds: int) -> None:
     pictures = [photos.astronaut_jpeg(), photos.grace_hopper_jpeg()]
-    part = await remote_sdk.build(SdkSettings(workers=1), _no_images(), Fetcher(FetchSettings()))
-    await part.start()
     with tempfile.TemporaryDirectory() as folder:
+        images = await image_store.build(Path(folder) / "images", durable=False)
+        fetcher = Fetcher(FetchSettings())
+        part = await remote_sdk.build(SdkSettings(workers=1), images.service, fetcher)
+        await part.start()
         suite = RunningSuite(Path(folder) / "data", MIEN_SDK_WORKERS="1").start()
         try:
             async with MienClient(suite.url, account=new_id()) as client:
@@ -55,13 +58,8 @@ async def main(rounds: int) -> None:
         finally:
             suite.stop()
             await part.stop()
-
-
-def _no_images() -> object:
-    class Nothing:
-        get = None
-
-    return Nothing()
+            await images.stop()
+            await fetcher.close()
 
 
 async def _prepare(client: MienClient, pictures: list[bytes]) -> tuple[Policies, str]:
