@@ -9,7 +9,6 @@ distance of those few in float64. So the answer is exact, whatever the first pas
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -24,7 +23,9 @@ SCORES = 1 << 18
 """Scores held at once: small enough for the cache, large enough to hide the cost of a Python step."""
 GROUP = 16
 """Rows whose best score is looked at first."""
-LOWEST = float(np.finfo(np.float32).min)
+PIECE = 8192
+"""Rows handled at once where each costs a few kilobytes."""
+LOWEST = -1e38
 """Lower than any row's score; a place without a row scores minus infinity."""
 
 Hits = tuple[list[str], np.ndarray]
@@ -60,7 +61,8 @@ class Matrix:
         last_id = self._ids.pop()
         last = len(self._ids)
         if slot != last:
-            self._segment(slot).copy(slot % SEGMENT, self._segment(last), last % SEGMENT)
+            row = self._segment(last).rows[last % SEGMENT]
+            self._segment(slot).write(np.array([slot % SEGMENT]), row[None])
             self._ids[slot] = last_id
             self._slot_of[last_id] = slot
         if last % SEGMENT == 0:
@@ -108,28 +110,28 @@ class Matrix:
         known = {self._slot_of[row_id] for row_id in ids if row_id in self._slot_of}
         return np.array(sorted(known), dtype=np.int64)
 
-    def _blocks(self, rows: int, slots: np.ndarray | None) -> Iterator[_Block]:
-        """The rows to search, ``rows`` at a time: all of them in place, or copies of those in ``slots``."""
-        if slots is None:
-            for number, segment in enumerate(self._segments):
-                filled = min(SEGMENT, len(self) - number * SEGMENT)
-                for start in range(0, filled, rows):
-                    part = slice(start, min(start + rows, filled))
-                    yield segment.block(part, np.arange(part.start, part.stop) + number * SEGMENT)
+    def _searched(self, slots: np.ndarray | None) -> Iterator[tuple[int, _Segment, range | np.ndarray]]:
+        """The segments to search, each with its first slot and its rows: all of them, or those in ``slots``."""
+        if slots is not None:
+            for segment, here in self._by_segment(slots):
+                first = int(slots[here[0]]) // SEGMENT * SEGMENT
+                yield first, segment, slots[here] - first
             return
-        for segment, here in self._by_segment(slots):
-            for start in range(0, len(here), rows):
-                part = slots[here[start : start + rows]]
-                yield segment.block(part % SEGMENT, part)
+        for number, segment in enumerate(self._segments):
+            first = number * SEGMENT
+            yield first, segment, range(min(SEGMENT, len(self) - first))
 
     def _shortlist(
         self, queries: np.ndarray, limit: int, max_distance: float, slots: np.ndarray | None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Pairs (query, slot) among which every true answer is."""
-        probe = _Probe(queries)
-        shortlist = _Shortlist(probe.least_score(max_distance), limit)
-        for block in self._blocks(probe.rows, slots):
-            shortlist.add(block.slots, probe.scores(block), probe.margins(block))
+        shortlist = _Shortlist(len(queries), limit, max_distance)
+        step = max(SCORES // len(queries), BATCH)
+        for first, segment, rows in self._searched(slots):
+            probe = _Probe(queries, segment)
+            for start in range(0, len(rows), step):
+                part = rows[start : start + step]
+                shortlist.add(first, part, probe)
         return shortlist.pairs()
 
     def _ranked(
@@ -155,8 +157,8 @@ class Matrix:
     def _distances(self, queries: np.ndarray, query: np.ndarray, slot: np.ndarray) -> np.ndarray:
         """Euclidean distances of pairs, float64, a bounded piece at a time."""
         distances = np.empty(len(slot))
-        for start in range(0, len(slot), 8192):
-            part = slice(start, start + 8192)
+        for start in range(0, len(slot), PIECE):
+            part = slice(start, start + PIECE)
             difference = self._rows(slot[part]) - queries[query[part]].astype(np.float64)
             distances[part] = np.sqrt(np.einsum("ij,ij->i", difference, difference))
         return distances
@@ -169,105 +171,93 @@ class Matrix:
 
 
 class _Segment:
-    """A run of rows: as given, and as 8-bit codes, each row with its own scale (``row ~ scale * code``).
+    """A run of rows: as given, and as 8-bit codes around ``centre``, each row with its own scale.
 
-    ``code_error`` and ``norm`` bound every row there ever was: the length of what coding lost, and of the
-    row itself.
+    ``row ~ centre + scale * code``. ``code_error`` and ``norm`` bound, for every row since the centre was set, the
+    length of what coding lost and of ``row - centre``. ``offsets`` are half the squares of the latter, negative.
     """
 
     def __init__(self, length: int) -> None:
-        self.rows = np.empty((FIRST_CAPACITY, length), dtype=np.float32)
-        self.codes = np.empty((FIRST_CAPACITY, length), dtype=np.int8)
-        self.scales = np.empty(FIRST_CAPACITY, dtype=np.float32)
-        self.offsets = np.empty(FIRST_CAPACITY, dtype=np.float32)
-        self.code_error = 0.0
-        self.norm = 0.0
+        self.rows = np.empty((0, length), dtype=np.float32)
+        self.codes = np.empty((0, length), dtype=np.int8)
+        self.scales = np.empty(0, dtype=np.float32)
+        self.offsets = np.empty(0, dtype=np.float32)
+        self.centre = np.zeros(length)
+        self.code_error = self.norm = 0.0
+        self._written = 0
 
     def write(self, at: np.ndarray, vectors: np.ndarray) -> None:
-        self._reserve(int(at.max()) + 1)
-        codes, scales, errors = encode(vectors)
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1)
-        self.rows[at], self.codes[at], self.scales[at] = vectors, codes, scales
-        self.offsets[at] = -(norms**2) / 2
+        """Set the rows ``at``. Whenever the segment has to grow, it is centred and coded anew."""
+        self._written = max(self._written, int(at.max()) + 1)
+        grows = self._written > len(self.rows)
+        if grows:
+            self._grow()
+        self.rows[at] = vectors
+        if grows:
+            at = np.arange(self._written)
+            self.centre = self.rows[: self._written].mean(axis=0, dtype=np.float64)
+            self.code_error = self.norm = 0.0
+        for start in range(0, len(at), PIECE):
+            self._encode(at[start : start + PIECE])
+
+    def _encode(self, at: np.ndarray) -> None:
+        centred = self.rows[at] - self.centre
+        codes, scales, errors = encode(centred)
+        norms = np.linalg.norm(centred, axis=1)
+        self.codes[at], self.scales[at], self.offsets[at] = codes, scales, -(norms**2) / 2
         self.code_error = max(self.code_error, float(errors.max()))
         self.norm = max(self.norm, float(norms.max()))
 
-    def copy(self, to: int, source: _Segment, at: int) -> None:
-        for mine, theirs in zip(self._columns(), source._columns(), strict=True):
-            mine[to] = theirs[at]
-        self.code_error = max(self.code_error, source.code_error)
-        self.norm = max(self.norm, source.norm)
-
-    def block(self, part: slice | np.ndarray, slots: np.ndarray) -> _Block:
-        return _Block(slots, self.codes[part], self.scales[part], self.offsets[part], self.code_error, self.norm)
-
-    def _columns(self) -> tuple[np.ndarray, ...]:
-        return self.rows, self.codes, self.scales, self.offsets
-
-    def _reserve(self, rows: int) -> None:
-        capacity = len(self.rows)
-        if rows <= capacity:
-            return
-        while capacity < rows:
+    def _grow(self) -> None:
+        capacity = max(len(self.rows), FIRST_CAPACITY)
+        while capacity < self._written:
             capacity *= 2
         self.rows, self.codes, self.scales, self.offsets = (
             np.concatenate([column, np.empty((capacity - len(column), *column.shape[1:]), column.dtype)])
-            for column in self._columns()
+            for column in (self.rows, self.codes, self.scales, self.offsets)
         )
 
 
-@dataclass
-class _Block:
-    """Rows of one segment, ready to be scored."""
-
-    slots: np.ndarray
-    codes: np.ndarray
-    scales: np.ndarray
-    offsets: np.ndarray
-    code_error: float
-    norm: float
-
-
 class _Probe:
-    """A batch of queries. A row's score is ``q.x - |x|^2 / 2``: the nearer the row, the higher its score."""
+    """A batch of queries put to one segment.
 
-    def __init__(self, queries: np.ndarray) -> None:
-        self._norms = np.linalg.norm(queries.astype(np.float64), axis=1)
-        peak = float(np.abs(queries).max(initial=0.0))
+    A row's score is ``q.x - |x|^2 / 2``, both seen from the segment's centre. ``score + shift`` is half the squared
+    distance, negative; a score is right to within ``margin``. Both are float64, one per query.
+    """
+
+    def __init__(self, queries: np.ndarray, segment: _Segment) -> None:
+        centred = queries - segment.centre
+        peak = float(np.abs(centred).max(initial=0.0))
         self._scale = peak / 127 if peak else 1.0
-        codes = np.rint(queries / self._scale)
-        self._errors = np.linalg.norm(queries - self._scale * codes.astype(np.float64), axis=1)
+        codes = np.rint(centred / self._scale)
         self._codes = torch.from_numpy(codes.astype(np.int8))
-        self._buffer = torch.empty(len(queries) * self.rows)
+        self._segment = segment
+        self._buffer = torch.empty(0)
+        norms = np.linalg.norm(centred, axis=1)
+        self.shift = -(norms**2) / 2
+        self.margin = _margin(norms, np.linalg.norm(centred - self._scale * codes, axis=1), segment)
 
-    @property
-    def rows(self) -> int:
-        """Rows of the largest block it can score."""
-        return max(SCORES // len(self._norms), BATCH)
-
-    def least_score(self, max_distance: float) -> np.ndarray:
-        """The score of a row at ``max_distance``, from ``|q-x|^2 = |q|^2 - 2 score``."""
-        if max_distance < 0:
-            return np.full(len(self._norms), np.inf)
-        return np.maximum((self._norms**2 - max_distance**2) / 2, LOWEST)
-
-    def scores(self, block: _Block) -> np.ndarray:
-        """Approximate scores, float32 (queries, rows), in memory that the next block uses again."""
-        products = multiply(self._codes, torch.from_numpy(block.codes).T)
+    def scores(self, rows: range | np.ndarray) -> np.ndarray:
+        """Approximate scores, float32 (queries, rows), in memory that the next call uses again."""
+        segment = self._segment
+        part = slice(rows.start, rows.stop) if isinstance(rows, range) else rows
+        products = multiply(self._codes, torch.from_numpy(segment.codes[part]).T)
+        if len(self._buffer) < products.numel():
+            self._buffer = torch.empty(products.numel())
         scores = self._buffer[: products.numel()].view(products.shape).copy_(products)
-        scales = torch.from_numpy(block.scales * np.float32(self._scale))
-        return torch.addcmul(torch.from_numpy(block.offsets), scores, scales, out=scores).numpy()
+        scales = torch.from_numpy(segment.scales[part] * np.float32(self._scale))
+        return torch.addcmul(torch.from_numpy(segment.offsets[part]), scores, scales, out=scores).numpy()
 
-    def margins(self, block: _Block) -> np.ndarray:
-        """How far an approximate score can be from the true one, per query.
 
-        With q = q' + dq and x = x' + dx (coded and lost parts), |q.x - q'.x'| <= |dq||x'| + |q||dx| by
-        Cauchy-Schwarz; the last term covers what float32 rounds off the score itself, which is 2^-24 of it a
-        step, or all of it below 2^-126.
-        """
-        coded_norm = block.norm + block.code_error
-        rounding = 4e-6 * (self._norms * coded_norm + block.norm**2) + 1e-35
-        return self._errors * coded_norm + self._norms * block.code_error + rounding
+def _margin(norms: np.ndarray, errors: np.ndarray, segment: _Segment) -> np.ndarray:
+    """How far an approximate score can be from the true one, for queries of these norms and coding errors.
+
+    With q = q' + dq and x = x' + dx (coded and lost parts), |q.x - q'.x'| <= |dq||x'| + |q||dx| by Cauchy-Schwarz.
+    The last term covers what float32 rounds off scores and sums of them, which is 2^-24 of them a step, or all of
+    it below 2^-126.
+    """
+    lost = errors * (segment.norm + segment.code_error) + norms * segment.code_error
+    return lost + 4e-6 * (norms + segment.norm) ** 2 + 1e-35
 
 
 class _Shortlist:
@@ -277,33 +267,35 @@ class _Shortlist:
     bests of different groups are scores of different rows, which is all the floor needs.
     """
 
-    def __init__(self, least: np.ndarray, limit: int) -> None:
+    def __init__(self, queries: int, limit: int, max_distance: float) -> None:
         self._limit = limit
-        self._least = least
-        self._best = np.full((len(least), limit), -np.inf, dtype=np.float32)
-        self._floor = least.copy()
+        self._least = max(-(max_distance**2) / 2, LOWEST) if max_distance >= 0 else np.inf
+        self._best = np.full((queries, limit), -np.inf, dtype=np.float32)
+        self._floor = np.full(queries, self._least)
         self._seen: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
 
-    def add(self, slots: np.ndarray, scores: np.ndarray, margins: np.ndarray) -> None:
-        """Rows ``slots`` have ``scores`` (queries, rows), each right to within its query's margin."""
+    def add(self, first: int, rows: range | np.ndarray, probe: _Probe) -> None:
+        """Look at ``rows`` of the segment that ``probe`` is put to and that begins at slot ``first``."""
+        scores, shift, margin = probe.scores(rows), probe.shift, probe.margin
         grouped = _in_groups(scores)
         best = grouped.max(axis=1)
-        self._raise_floor(best - margins[:, None])
-        passing = (self._floor - margins).astype(np.float32)
+        self._raise_floor(best + (shift - margin)[:, None])
+        passing = (self._floor - shift - margin).astype(np.float32)
         query, group = np.nonzero(best >= passing[:, None])
         inside, member = np.nonzero(grouped[query, :, group] >= passing[query, None])
         query, column = query[inside], member * best.shape[1] + group[inside]
-        self._seen.append((query, slots[column], scores[query, column] + margins[query]))
+        row = column + rows.start if isinstance(rows, range) else rows[column]
+        self._seen.append((query, first + row, scores[query, column] + (shift + margin)[query]))
 
     def _raise_floor(self, certain: np.ndarray) -> None:
-        """The floor is a score that ``limit`` rows certainly have: none below it can be an answer.
+        """The floor is what ``limit`` rows certainly reach: none below it can be an answer.
 
-        ``certain``: scores (queries, n) that as many different rows have at least.
+        ``certain``: what n different rows certainly reach, (queries, n).
         """
         better = np.flatnonzero(certain.max(axis=1) > self._floor)
         both = np.concatenate([self._best[better], certain[better]], axis=1)
         self._best[better] = np.partition(both, -self._limit, axis=1)[:, -self._limit :]
-        self._floor = np.maximum(self._least, self._best.min(axis=1))
+        self._floor = np.maximum(self._least, self._best.min(axis=1).astype(np.float64))
 
     def pairs(self) -> tuple[np.ndarray, np.ndarray]:
         """Queries and slots of the rows that may still be answers."""
@@ -324,11 +316,11 @@ def _in_groups(scores: np.ndarray) -> np.ndarray:
 
 
 def encode(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Codes (int8), scales (float32) and the length of what coding lost (float64), row by row."""
-    scales = np.abs(vectors).max(axis=1) / np.float32(127)
+    """Codes (int8), scales (float32) and the length of what coding lost, row by row, of float64 (n, length)."""
+    scales = (np.abs(vectors).max(axis=1) / 127).astype(np.float32)
     scales[scales == 0] = 1
     codes = np.rint(vectors / scales[:, None]).clip(-127, 127)
-    errors = np.linalg.norm(vectors - codes.astype(np.float64) * scales[:, None], axis=1)
+    errors = np.linalg.norm(vectors - codes * scales[:, None], axis=1)
     return codes.astype(np.int8), scales, errors
 
 
