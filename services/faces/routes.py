@@ -8,7 +8,6 @@ from aiohttp import web
 
 from libs.common.errors import Code, MienError
 from libs.common.http.routes import Call, Reply, Routes
-from libs.common.ids import parse_id
 from libs.common.wire.base import Page, Wire
 from libs.common.wire.faces import (
     AttributeDraft,
@@ -318,11 +317,8 @@ def _attribute_reply(attribute_id: str, *, created: bool) -> Reply:
 
 
 def _with_path_id(call: Call, name: str, body: W) -> W:
-    """``body`` under the id of the path. Raises BAD_BODY when the path is no UUID or the body says another."""
-    try:
-        chosen = parse_id(call.path(name))
-    except ValueError as wrong:
-        raise MienError(Code.BAD_BODY, f"path.{name}: {wrong}") from None
+    """``body`` under the id of the path. Raises BAD_QUERY when that is no UUID, BAD_BODY when the body says another."""
+    chosen = call.chosen_id(name)
     if getattr(body, name) not in (None, chosen):
         raise MienError(Code.BAD_BODY, f"{name}: differs from the path")
     return body.model_copy(update={name: chosen})

@@ -146,7 +146,7 @@ _SOURCE_FIELDS = tuple(asdict(Source(filename="")))
 async def save_raw_event(call: Call, query: RawQuery, body: RawEvent) -> RawCreated:
     """Store an event made elsewhere."""
     event = await call.service(HANDLERS).save_raw(
-        call.account, call.path("handler_id"), body, wait=bool(query.wait_saving)
+        call.account, call.chosen_id("handler_id"), body, wait=bool(query.wait_saving)
     )
     return RawCreated(event_id=event.event_id, url=event_url(event.event_id))
 

@@ -78,9 +78,10 @@ class Handlers:
 
     async def replace(self, account: Id, handler_id: Id, draft: HandlerDraft) -> int:
         """The new version. Raises HANDLER_MISSING and as :meth:`create`."""
+        stored = await self.get(account, handler_id)
         if draft.policies:
             await self.validate(account, draft.policies)
-        version = await self._store.replace(self._handler(account, handler_id, draft))
+        version = await self._store.replace(self._handler(account, stored.handler_id, draft))
         if version is None:
             raise MienError(Code.HANDLER_MISSING, f"handler {handler_id} was not found")
         return version

@@ -11,7 +11,7 @@ from libs.common import clock
 from libs.common.errors import Code, MienError
 from libs.common.http.media import JPEG, PICTURES, essence, well_formed
 from libs.common.http.routes import JSON, Call, Reply, Routes
-from libs.common.ids import Id, new_id, parse_id
+from libs.common.ids import Id, new_id
 from libs.common.wire.base import Flag, Wire
 from libs.common.wire.images import Bucket
 from services.image_store.ports import Kind, Record
@@ -95,7 +95,7 @@ async def create_image(call: Call, query: StoreQuery) -> Reply:
 @routes.put("/buckets/{bucket}/images/{image_id}", status=201, public=False, consumes=PICTURES, answer=ImageCreated)
 async def put_image(call: Call, query: StoreQuery) -> Reply:
     """Store a picture under a chosen id; 200 when it replaced one."""
-    return await _save_image(call, query, _chosen(call, "image_id"))
+    return await _save_image(call, query, call.chosen_id("image_id"))
 
 
 @routes.get("/buckets/{bucket}/images/{image_id}", public=False)
@@ -131,7 +131,7 @@ async def create_object(call: Call, query: StoreQuery) -> Reply:
 @routes.put("/buckets/{bucket}/objects/{object_id}", status=201, public=False, consumes=OBJECTS, answer=ObjectCreated)
 async def put_object(call: Call, query: StoreQuery) -> Reply:
     """Store an object under a chosen id; 200 when it replaced one."""
-    return await _save_object(call, query, _chosen(call, "object_id"))
+    return await _save_object(call, query, call.chosen_id("object_id"))
 
 
 @routes.get("/buckets/{bucket}/objects/{object_id}", public=False)
@@ -200,14 +200,6 @@ def _headers(record: Record, query: ReadQuery) -> dict[str, str]:
 
 def _expiry(record: Record) -> dict[str, str]:
     return {} if record.expire_ms is None else {EXPIRY: clock.render(clock.from_ms(record.expire_ms))}
-
-
-def _chosen(call: Call, name: str) -> Id:
-    """An id the caller chose. Raises BAD_QUERY when it is no UUID."""
-    try:
-        return parse_id(call.path(name))
-    except ValueError as wrong:
-        raise MienError(Code.BAD_QUERY, f"{name}: {wrong}") from None
 
 
 async def _upload(call: Call, query: StoreQuery, kinds: tuple[str, ...], default: str) -> Upload:

@@ -463,7 +463,7 @@ REFUSED: list[tuple[str, str, Any, int, int]] = [
     ("POST", "/faces", {"attribute": {"descriptors": [DESCRIPTOR, DESCRIPTOR]}}, 400, 12022),
     ("POST", "/faces", {"attribute": {"descriptors": [{**DESCRIPTOR, "version": 9}]}}, 400, 12036),
     ("POST", "/faces", {"attribute": {"descriptors": [{**DESCRIPTOR, "descriptor": "AAAA"}]}}, 400, 31006),
-    ("PUT", "/faces/no-uuid", {}, 400, 12022),
+    ("PUT", "/faces/no-uuid", {}, 400, 12012),
     ("PUT", "/faces/{absent}", {"face_id": SAMPLE}, 400, 12022),
     ("PUT", "/faces/{absent}/attributes", {}, 400, 12022),
     ("DELETE", "/faces", {"face_ids": []}, 400, 12022),
@@ -471,7 +471,7 @@ REFUSED: list[tuple[str, str, Any, int, int]] = [
     ("POST", "/attributes", {}, 400, 12022),
     ("POST", "/attributes", {**DATA, "ttl": 86401}, 400, 12022),
     ("POST", "/attributes", {**DATA, "ttl": 0}, 400, 12022),
-    ("PUT", "/attributes/no-uuid", DATA, 400, 12022),
+    ("PUT", "/attributes/no-uuid", DATA, 400, 12012),
     ("POST", "/lists", {"list_id": "1"}, 400, 12022),
     ("PATCH", "/linker", {"list_id": ABSENT, "face_ids": [ABSENT], "action": "glue"}, 400, 12022),
 ]

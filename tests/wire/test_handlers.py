@@ -424,3 +424,22 @@ async def test_sixteen_callers_at_once_get_what_one_gets(client: MienClient) -> 
     }
     assert len(boxes) == 1
     assert len({answer.events[0].event_id for answer in answers}) == 16
+
+
+async def test_an_id_that_is_no_uuid_is_simply_not_there(client: MienClient, suite: RunningSuite) -> None:
+    account = {"Luna-Account-Id": new_id()}
+    async with aiohttp.ClientSession(suite.url, headers=account) as session:
+        for method, path, body, expected in (
+            ("GET", "/6/handlers/x", None, (404, 34000)),
+            ("PUT", "/6/handlers/x", {"policies": {}}, (404, 34000)),
+            ("DELETE", "/6/handlers/x", None, (404, 34000)),
+            ("GET", "/6/events/x", None, (404, 23001)),
+            ("GET", "/6/faces/x", None, (404, 22002)),
+            ("GET", "/6/lists/x", None, (404, 22003)),
+            ("GET", "/6/images/x", None, (404, 13003)),
+            ("POST", "/6/handlers/x/events/raw", {}, (400, 12012)),
+            ("PUT", "/6/faces/x", {}, (400, 12012)),
+        ):
+            async with session.request(method, path, json=body) as answer:
+                found = await answer.json()
+                assert (answer.status, found["error_code"]) == expected, (method, path, found)

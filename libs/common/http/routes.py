@@ -78,6 +78,13 @@ class Call:
         """A part of the path. Ids are compared in lower case; one that is no UUID is simply not found."""
         return self.request.match_info[name].lower()
 
+    def chosen_id(self, name: str) -> str:
+        """An id in the path that the caller chose for something new. Raises BAD_QUERY when it is no UUID."""
+        try:
+            return parse_id(self.path(name))
+        except ValueError as wrong:
+            raise MienError(Code.BAD_QUERY, f"path.{name}: {wrong}") from None
+
 
 @dataclass(frozen=True)
 class Route:
