@@ -33,7 +33,7 @@ class EventStore(Protocol):
         ...
 
     async def select(self, account: str, where: Predicate) -> list[str]:
-        """The id of every event that passes, in no particular order."""
+        """The id of every event that passes, in order of ids."""
         ...
 
     async def with_descriptors(self, account: str, event_ids: list[str]) -> list[Event]:

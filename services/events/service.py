@@ -69,7 +69,7 @@ class Events:
         return await self._store.find(account, filtered(where), order, page.offset, page.page_size)
 
     async def select(self, account: Id, where: EventFilter) -> list[Id]:
-        """The ids of every event that passes, in no particular order. Raises TOO_MANY as :meth:`find`."""
+        """The ids of every event that passes, in order. Raises TOO_MANY as :meth:`find`."""
         return await self._store.select(account, filtered(where))
 
     async def get(self, account: Id, event_id: str) -> Event:

@@ -67,7 +67,7 @@ def counts(account: str, what: Counting, limit: int) -> Sql:
     arrays = dict.fromkeys(column for column in what.groups if column.array)
     joins = "".join(f" LEFT JOIN {table(column)} ON {table(column)}.seq = event.seq" for column in arrays)
     keys = [_key(column) for column in what.groups]
-    targets = [f"count({_key(column) if column in arrays else _counted(column)})" for column in what.targets]
+    targets = [f"count({_counted(column)})" for column in what.targets]
     grouping = f" GROUP BY {', '.join(keys)} ORDER BY {', '.join(keys)}" if keys else ""
     condition, values = selection(account, what.where)
     text = f"SELECT {', '.join(keys + targets)} FROM event{joins} WHERE {condition}{grouping} LIMIT ?"

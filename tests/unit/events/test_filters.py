@@ -39,6 +39,7 @@ def passes(found: Event, column: str, operator: Operator, value: Any) -> bool:
         ("eq", "null", False, True),
         ("in", [1, 7], True, False),
         ("in", [1, "null"], False, True),
+        ("in", [7, None], True, True),
         ("in", [], False, False),
         ("neq", 1, True, False),
         ("neq", 7, False, False),
