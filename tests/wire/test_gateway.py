@@ -106,3 +106,10 @@ async def test_what_is_not_there_is_said_in_the_contracts_words(suite: RunningSu
                 body = await answer.json()
                 assert (answer.status, body["error_code"]) == expected, (path, body)
                 assert set(body) == {"error_code", "desc", "detail", "link"}
+
+
+async def test_a_thousand_ids_fit_into_a_query(client: MienClient) -> None:
+    list_id = await client.lists.create()
+    assert [one.list_id for one in await client.lists.find(list_ids=[*(new_id() for _ in range(999)), list_id])] == [
+        list_id
+    ]

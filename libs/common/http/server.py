@@ -18,6 +18,8 @@ from libs.common.http.routes import REQUEST_ID_HEADER, Routes, encode
 from libs.common.ids import REQUEST_ID, new_request_id
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
+MAX_LINE_BYTES = 64 * 1024
+"""Of a request's first line: room for a thousand ids in a query."""
 VERSION = {"Version": {"api": 6, "major": 0, "minor": 1, "patch": 0}}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -162,7 +164,9 @@ class Servers:
 
     async def start(self, app: web.Application, host: str, port: int) -> int:
         """Serve ``app``; port 0 takes a free one. Returns the port. Raises OSError when it is taken."""
-        runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=10.0)
+        runner = web.AppRunner(
+            app, max_line_size=MAX_LINE_BYTES, access_log=None, handle_signals=False, shutdown_timeout=10.0
+        )
         await runner.setup()
         self._runners.append(runner)
         site = web.TCPSite(runner, host, port)
