@@ -27,7 +27,7 @@ class BlockingMienClient:
         for name, part in vars(client).items():
             if not name.startswith("_"):
                 setattr(self, name, _Part(part, self._run))
-        for name in ("sdk", "version", "health"):
+        for name in ("sdk", "capabilities", "version", "health"):
             setattr(self, name, _waiting(getattr(client, name), self._run))
 
     def __enter__(self) -> Self:

@@ -15,6 +15,7 @@ from libs.client.lists import Lists
 from libs.client.matcher import Matcher
 from libs.client.options import SdkOptions
 from libs.client.pictures import Pictures, content_of, load
+from libs.common.wire.sdk import Capabilities
 
 DEFAULT_URL = "http://127.0.0.1:5000"
 
@@ -69,6 +70,10 @@ class MienClient:
         else:
             content = content_of(pictures)
         return (await self._calls.send("POST", "/sdk", query=options, content=content)).json()
+
+    async def capabilities(self) -> Capabilities:
+        """What this deployment can estimate, with which models."""
+        return (await self._calls.send("GET", "/capabilities")).read(Capabilities)
 
     async def version(self) -> dict[str, Any]:
         return (await self._calls.send("GET", "/version")).json()

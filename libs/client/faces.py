@@ -62,6 +62,10 @@ class Faces:
     async def count(self, **where: Unpack[FaceWhere]) -> int:
         return (await self._calls.send("GET", "/faces/count", query=where)).field("faces_count")
 
+    async def count_with_attributes(self, **where: Unpack[FaceWhere]) -> int:
+        """How many of those faces can be matched, that is, have an attribute."""
+        return (await self._calls.send("GET", "/faces/attributes/count", query=where)).field("faces_count")
+
     async def get(self, face_id: str) -> Face:
         return (await self._calls.send("GET", f"/faces/{face_id}")).read(Face)
 
@@ -101,6 +105,11 @@ class Faces:
         """The face's own attribute. Raises MienApiError 11032 when it has none."""
         query = {"targets": targets, "descriptor_version": descriptor_version}
         return (await self._calls.send("GET", f"/faces/{face_id}/attributes", query=query)).read(FaceAttribute)
+
+    async def attribute_ids(self, face_ids: Sequence[str]) -> dict[str, str]:
+        """The id of each face's attribute, by face id; faces without one are left out."""
+        answer = await self._calls.send("POST", "/faces/attributes", content=json_content({"face_ids": list(face_ids)}))
+        return {pair["face_id"]: pair["attribute_id"] for pair in answer.field("attributes")}
 
     async def put_attributes(self, face_id: str, attribute: AttributeLike) -> None:
         """Give the face this attribute in place of the one it has."""

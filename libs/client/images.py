@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from libs.client.calls import Answer, Calls
+from libs.client.calls import Answer, Calls, json_content
 from libs.client.pictures import Content, Picture, load
 from libs.common.wire.images import StoredImage
 
@@ -33,6 +33,10 @@ class Images:
 
     async def delete(self, image_id: str) -> None:
         await self._calls.send("DELETE", f"/images/{image_id}")
+
+    async def delete_many(self, image_ids: Sequence[str]) -> None:
+        """Delete those of up to 1000 pictures that exist."""
+        await self._calls.send("DELETE", "/images", content=json_content({"images": list(image_ids)}))
 
     async def create_face_sample(self, warp: Picture) -> str:
         """Store a face warp (250 x 250) made elsewhere; answers the sample's id."""
@@ -65,6 +69,10 @@ class Images:
 
     async def delete_object(self, object_id: str) -> None:
         await self._calls.send("DELETE", f"/objects/{object_id}")
+
+    async def delete_objects(self, object_ids: Sequence[str]) -> None:
+        """Delete those of up to 1000 objects that exist."""
+        await self._calls.send("DELETE", "/objects", content=json_content({"objects": list(object_ids)}))
 
     async def _create(self, path: str, image: Picture, ttl: int | None, meta: Mapping[str, str]) -> str:
         content, headers = await _content(image), _meta_headers(meta)

@@ -42,6 +42,11 @@ class Lists:
         """Delete the list; its faces stay, unless ``with_faces``."""
         await self._calls.send("DELETE", f"/lists/{list_id}", query={"with_faces": with_faces})
 
+    async def delete_many(self, list_ids: Sequence[str], *, with_faces: bool = False) -> None:
+        """Delete up to 1000 lists. Raises MienApiError 22005 when one is missing."""
+        body = json_content({"list_ids": list(list_ids)})
+        await self._calls.send("DELETE", "/lists", query={"with_faces": with_faces}, content=body)
+
     async def attach(self, list_id: str, face_ids: Sequence[str]) -> None:
         """Put up to 1000 faces on the list; those that are on it stay."""
         await self._link(list_id, face_ids, "attach")
