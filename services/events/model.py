@@ -12,8 +12,10 @@ from libs.common.ids import NIL, Id
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
 
-MAX_META_BYTES = 64 * 1024
-MAX_MATCHES_BYTES = 1024 * 1024
+MAX_META_BYTES = 2 * 1024 * 1024
+"""The contract's limit."""
+MAX_MATCHES_BYTES = 16 * 1024 * 1024
+"""Thirty searches with a thousand candidates each, every one with the usual targets."""
 
 
 class EventDraft(Event):

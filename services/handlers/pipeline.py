@@ -37,11 +37,11 @@ from libs.common.wire.matcher import (
 )
 from libs.common.wire.policies import Callback, Filters, MatchPolicy
 from libs.common.wire.sdk import FaceResult, FilterReason, ImageResult
+from services.handlers import requirements
 from services.handlers.emission import Draft, Emission, Seen, Source
 from services.handlers.face_checks import examine
 from services.handlers.filters import passes
 from services.handlers.records import emitted, stored_event
-from services.handlers.requirements import sdk_params
 
 log = logging.getLogger("mien.handlers")
 
@@ -79,7 +79,9 @@ async def _undo(emission: Emission) -> None:
 async def detect(emission: Emission, services: Services) -> None:
     """Detect, filter and describe everything in one inference call; drafts follow images, then size."""
     query = emission.query
-    params = sdk_params(emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes)
+    params = requirements.sdk_params(
+        emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes
+    )
     usable = [(index, source) for index, source in enumerate(emission.sources) if source.image]
     if not usable:
         return
@@ -201,13 +203,11 @@ def _reference(draft: Draft, policy: MatchPolicy) -> RawReference:
     )
 
 
-def _targets(policy: MatchPolicy) -> list[str] | None:
-    """The asked keys, and the id, which the event's top match needs; records drop what was not asked."""
-    if policy.targets is None:
-        return None
+def _targets(policy: MatchPolicy) -> list[str]:
+    """The asked keys, and the ids, which the event's top match needs; records drop what was not asked."""
     kind = policy.candidates.origin.removesuffix("s")
     needed = [f"{kind}_id"] if kind == "attribute" else [f"{kind}_id", "external_id"]
-    return list(dict.fromkeys([*policy.targets, *needed]))
+    return list(dict.fromkeys([*requirements.targets_of(policy), *needed]))
 
 
 async def tag(emission: Emission, _: Services) -> None:

@@ -20,6 +20,7 @@ from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, image_path
 from libs.common.wire.matcher import Match
 from libs.common.wire.policies import MatchPolicy
 from services.handlers.emission import Draft, Emission, Seen
+from services.handlers.requirements import targets_of
 
 
 def event_url(event_id: str) -> str:
@@ -133,9 +134,8 @@ def _candidate(policy: MatchPolicy, match: Match) -> dict[str, Any]:
     """One candidate, with the asked targets only."""
     kind = policy.candidates.origin.removesuffix("s")
     keys: dict[str, Any] = getattr(match, kind) or {}
-    if policy.targets is not None:
-        keys = {name: value for name, value in keys.items() if name in policy.targets}
-    return {kind: keys, "similarity": match.similarity}
+    wanted = targets_of(policy)
+    return {kind: {name: value for name, value in keys.items() if name in wanted}, "similarity": match.similarity}
 
 
 def stored_event(emission: Emission, draft: Draft) -> Event:

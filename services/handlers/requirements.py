@@ -15,7 +15,24 @@ from libs.common.wire.policies import Filters, MatchPolicy, Policies
 from libs.common.wire.sdk import SdkParams
 from services.handlers.face_checks import CHECKS
 
-TARGETS = {"faces": FACE_TARGETS, "events": EVENT_TARGETS, "attributes": ATTRIBUTE_TARGETS}
+TARGETS = {
+    "faces": FACE_TARGETS,
+    "events": tuple(target for target in EVENT_TARGETS if target != "match_result"),
+    "attributes": ATTRIBUTE_TARGETS,
+}
+"""What may be kept of a candidate. An event that kept its candidates' own matches would grow with every event."""
+
+USUAL_TARGETS = {
+    "faces": FACE_TARGETS,
+    "events": ("event_id", "create_time", "external_id", "handler_id", "source", "user_data"),
+    "attributes": ATTRIBUTE_TARGETS,
+}
+"""What is kept when a search names no targets."""
+
+
+def targets_of(policy: MatchPolicy) -> tuple[str, ...]:
+    """The keys of a candidate that a search answers with."""
+    return tuple(policy.targets) if policy.targets is not None else USUAL_TARGETS[policy.candidates.origin]
 
 
 def sdk_params(policies: Policies, image_type: int = 0, use_exif_info: int = 1, aggregate: int = 0) -> SdkParams:

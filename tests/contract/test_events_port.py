@@ -20,6 +20,7 @@ from libs.common.wire.base import Blob
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, Location, TopMatch
 from libs.common.wire.gallery import GalleryRow
+from services.events.model import MAX_META_BYTES
 from services.events.service import Events
 from tests.contract.event_stores import NOON, STORES, descriptor, event
 
@@ -120,13 +121,13 @@ async def test_a_save_is_all_or_nothing_and_names_the_event_at_fault(port: ports
     short = event(MINE, face_descriptor=Descriptor(version=1001, data=b"\0" * 4))
     unknown = event(MINE, body_descriptor=Descriptor(version=116, data=b"\0" * 4))
     misplaced = event(MINE, body_descriptor=descriptor())
-    large = event(MINE, meta={"text": "x" * 70_000})
+    large = event(MINE, meta={"text": "x" * MAX_META_BYTES})
     await refused(port.save(MINE, [good, stolen]), Code.REQUEST_CONFLICT, other.event_id)
     await refused(port.save(MINE, [good, other]), Code.BAD_BODY, "events.1.account_id")
     await refused(port.save(MINE, [good, short]), Code.BAD_DESCRIPTOR, "events.1.face_descriptor", "512")
     await refused(port.save(MINE, [good, unknown]), Code.DESCRIPTOR_VERSION_UNKNOWN, "body_descriptor", "116")
     await refused(port.save(MINE, [good, misplaced]), Code.BAD_DESCRIPTOR, "events.1.body_descriptor", "face")
-    await refused(port.save(MINE, [good, large]), Code.BAD_BODY, "events.1.meta", "65536")
+    await refused(port.save(MINE, [good, large]), Code.BAD_BODY, "events.1.meta", str(MAX_META_BYTES))
     await refused(port.save(MINE, [good, event(MINE, meta={"raw": b"x"})]), Code.BAD_BODY, "events.1.meta")
     assert await port.find(MINE, ANY, ALL) == []
 

@@ -218,6 +218,22 @@ async def test_past_events_are_candidates_and_targets_are_kept_to(client: MienCl
     [candidate] = second.matches[0].candidates
     assert candidate["event"] == {"event_id": first.event_id, "source": "gate-1"}
 
+    usual = {name: value for name, value in search.items() if name != "targets"}
+    plain = await client.handlers.create({"extract_policy": EXTRACT, "match_policy": [usual]})
+    [third] = (await client.handlers.emit(plain, photos.astronaut_jpeg())).events
+    assert third.matches is not None
+    assert set(third.matches[0].candidates[0]["event"]) == {
+        "event_id",
+        "create_time",
+        "external_id",
+        "handler_id",
+        "source",
+        "user_data",
+    }
+    endless = {**search, "targets": ["event_id", "match_result"]}
+    error = await refusal(client.handlers.create({"extract_policy": EXTRACT, "match_policy": [endless]}))
+    assert (error.error_code, "match_policy.0.targets" in error.detail) == (34009, True)
+
 
 async def test_one_bad_picture_never_fails_the_batch(client: MienClient) -> None:
     good = photos.astronaut_jpeg()
