@@ -207,16 +207,18 @@ def _with_client(
 ) -> T:
     """Run ``work`` with a client and a progress bar; every failure ends as one clear line and an exit code."""
 
+    try:
+        client = MienClient(url, account=account)
+    except ValueError as wrong:
+        _fail(str(wrong), 2)
+
     async def run() -> T:
-        async with MienClient(url, account=account) as client:
+        async with client:
             with _progress() as progress:
                 task = progress.add_task(doing, total=total)
                 return await work(client, lambda: progress.advance(task))
 
-    try:
-        return _run(run)
-    except ValueError as wrong:
-        _fail(str(wrong), 2)
+    return _run(run)
 
 
 def _progress() -> Progress:
