@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from libs.common.errors import Code, MienError
 from libs.common.http.routes import REQUEST_ID_HEADER, Route, Routes
@@ -59,7 +61,7 @@ class Outside(Inside):
     session: aiohttp.ClientSession
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        target = self.address + self.inner.format(**request.match_info, **self.fixed)
+        target = URL(self.address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         headers[REQUEST_ID_HEADER] = REQUEST.get() or new_request_id()
         body = request.content if request.can_read_body else None
@@ -73,6 +75,11 @@ class Outside(Inside):
             raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
         except aiohttp.ClientError as failure:
             raise MienError(Code.CONNECTION, f"{request.path}: {type(failure).__name__}") from None
+
+
+def _filled(path: str, parts: Mapping[str, str]) -> str:
+    """``path`` with its parts; a ``/`` or ``?`` inside one stays part of it, or it could lead to another route."""
+    return path.format(**{name: quote(part, safe="") for name, part in parts.items()})
 
 
 def inside(routes: Routes) -> Table:

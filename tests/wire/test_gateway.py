@@ -6,10 +6,15 @@ import aiohttp
 import msgpack
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
+from yarl import URL
 
 from libs.client import MienClient
+from libs.common.http.routes import Call, Routes
+from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
 from libs.common.settings import PORT_OFFSETS
+from services.gateway import app as gateway
+from services.gateway.upstream import outside
 from tests.running import RunningSuite
 
 ACCOUNT = {"Luna-Account-Id": new_id()}
@@ -113,3 +118,31 @@ async def test_a_thousand_ids_fit_into_a_query(client: MienClient) -> None:
     assert [one.list_id for one in await client.lists.find(list_ids=[*(new_id() for _ in range(999)), list_id])] == [
         list_id
     ]
+
+
+async def test_a_part_of_a_path_does_not_lead_to_a_route_that_is_not_public() -> None:
+    routes = Routes("things", "/1")
+
+    @routes.get("/things/{thing}")
+    async def get_thing(call: Call) -> dict[str, str]:
+        return {"thing": call.path("thing")}
+
+    @routes.get("/secrets/{name}", public=False)
+    async def get_secret(call: Call) -> dict[str, str]:
+        return {"secret": call.path("name")}
+
+    async def healthy() -> dict[str, str]:
+        return {}
+
+    servers = Servers()
+    try:
+        async with aiohttp.ClientSession() as session:
+            inner = await servers.start(build_app("things", [("/1", routes)], healthy), "127.0.0.1", 0)
+            table = outside(routes, f"http://127.0.0.1:{inner}", session)
+            door = await servers.start(gateway.build({"things": table}, healthy, 1024), "127.0.0.1", 0)
+            for part in ("..%2Fsecrets%2Fone", "..%2Fsecrets%2Fone%3F", "%2E%2E%2Fsecrets%2Fone%23"):
+                url = URL(f"http://127.0.0.1:{door}/6/things/{part}", encoded=True)
+                async with session.get(url) as answer:
+                    assert list(await answer.json()) == ["thing"]
+    finally:
+        await servers.stop()
