@@ -163,3 +163,20 @@ async def test_a_dead_letter_keeps_its_reason(tmp_path: Path, open_bus: OpenBus)
                 await asyncio.sleep(0.01)
         await database.close()
         assert [tuple(row) for row in rows] == [("facts.reader", "ValueError: not yet")]
+
+
+async def test_dead_letters_do_not_grow_without_bound(
+    tmp_path: Path, open_bus: OpenBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "DEAD_LETTERS", 2)
+    inbox = Inbox(failures=99)
+    async with open_bus(attempts=1) as bus:
+        bus.subscribe("facts", "reader", inbox)
+        await bus.start()
+        for number in range(5):
+            await bus.publish(message(number))
+        await inbox.holds(5)
+    database = await Database(tmp_path / "bus.db", SCHEMA).open()
+    [[dead, left]] = await database.rows("SELECT (SELECT count(*) FROM dead_letter), (SELECT count(*) FROM message)")
+    await database.close()
+    assert (dead <= 2, left <= 1) == (True, True)

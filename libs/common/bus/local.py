@@ -43,6 +43,8 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 );
 """
 PAGE = 32
+DEAD_LETTERS = 10_000
+"""Kept per queue; the oldest go first."""
 
 
 class LocalBus:
@@ -159,6 +161,11 @@ def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, message: Message
         (row["seq"], queue, message.message_id, clock.now_ms(), reason, row["envelope"]),
     )
     db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
+    db.execute(
+        "DELETE FROM dead_letter WHERE queue = ? AND seq NOT IN"
+        " (SELECT seq FROM dead_letter WHERE queue = ? ORDER BY seq DESC LIMIT ?)",
+        (queue, queue, DEAD_LETTERS),
+    )
 
 
 def _pack(message: Message) -> bytes:
