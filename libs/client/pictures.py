@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,15 +44,18 @@ class Content:
     parts: tuple[tuple[str, bytes], ...] = ()
 
     def payload(self) -> Any:
-        """Fresh for every attempt: aiohttp can read a form only once."""
+        """Fresh for every attempt: aiohttp can read it only once. Streams, because aiohttp warns of large bytes."""
         if self.content_type is not None:
-            return self.data
+            return io.BytesIO(self.data)
         form = aiohttp.FormData(quote_fields=False)
         for name, part in self.parts:
             form.add_field(name, part.decode(), content_type="application/json")
         for picture in self.pictures:
             form.add_field(
-                "image", picture.data, filename=_printable(picture.filename), content_type=picture.content_type
+                "image",
+                io.BytesIO(picture.data),
+                filename=_printable(picture.filename),
+                content_type=picture.content_type,
             )
         return form
 
