@@ -1,21 +1,9 @@
-"""Events as clients hand them in, and what they must keep to beyond their types."""
+"""Events as clients hand them in."""
 
 from __future__ import annotations
 
-from typing import Any
-
-import orjson
-
-from libs.common import descriptors
-from libs.common.errors import Code, MienError
 from libs.common.ids import NIL, Id
-from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
-
-MAX_META_BYTES = 2 * 1024 * 1024
-"""The contract's limit."""
-MAX_MATCHES_BYTES = 16 * 1024 * 1024
-"""Thirty searches with a thousand candidates each, every one with the usual targets."""
 
 
 class EventDraft(Event):
@@ -26,35 +14,3 @@ class EventDraft(Event):
     def of(self, account: str) -> Event:
         """The event, owned by ``account`` if the draft names nobody."""
         return self if "account_id" in self.model_fields_set else self.model_copy(update={"account_id": account})
-
-
-def check(account: str, event: Event, where: str) -> None:
-    """Raises BAD_BODY (another account; data that is no JSON or too large), BAD_DESCRIPTOR,
-    DESCRIPTOR_VERSION_UNKNOWN; ``where`` is the event's path in the request."""
-    if event.account_id != account:
-        raise MienError(Code.BAD_BODY, f"{where}.account_id: is not the account of the request")
-    _check_json(event.meta, f"{where}.meta", MAX_META_BYTES)
-    _check_json(event.match_result, f"{where}.match_result", MAX_MATCHES_BYTES)
-    _check_descriptor(event.face_descriptor, f"{where}.face_descriptor", "face")
-    _check_descriptor(event.body_descriptor, f"{where}.body_descriptor", "body")
-
-
-def _check_json(content: Any, where: str, limit: int) -> None:
-    """msgpack can carry what JSON, and so the store, cannot: bytes, keys that are no text."""
-    try:
-        size = len(orjson.dumps(content))
-    except TypeError as wrong:
-        raise MienError(Code.BAD_BODY, f"{where}: {wrong}") from None
-    if size > limit:
-        raise MienError(Code.BAD_BODY, f"{where}: has {size} bytes as JSON; {limit} are allowed")
-
-
-def _check_descriptor(descriptor: Descriptor | None, where: str, kind: str) -> None:
-    if descriptor is None:
-        return
-    try:
-        descriptors.vector(descriptor.version, descriptor.data)
-    except MienError as wrong:
-        raise MienError(wrong.code, f"{where}: {wrong.detail}") from None
-    if (found := descriptors.version_of(descriptor.version).kind) != kind:
-        raise MienError(Code.BAD_DESCRIPTOR, f"{where}: version {descriptor.version} is of a {found}")

@@ -6,6 +6,7 @@ from typing import Literal
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.event_rules import check
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, StatsRequest, StatsResult
@@ -13,7 +14,7 @@ from libs.common.wire.gallery import GalleryPage
 from services.events import stats
 from services.events.columns import EVENT_ID
 from services.events.filters import OneOf, filtered
-from services.events.model import EventDraft, check
+from services.events.model import EventDraft
 from services.events.ports import EventStore, Order, SaveQueue
 
 MAX_EVENTS = 1000
@@ -104,13 +105,18 @@ class Events:
         return stats.result(what, rows)
 
     async def changes(self, after: int, limit: int) -> GalleryPage:
-        """Events with a face descriptor stored or deleted after a revision, of every account."""
-        return await self._store.changes(after, min(max(limit, 1), MAX_CHANGES))
+        """Events with a face descriptor stored or deleted after a revision, of every account; at most MAX_CHANGES.
+
+        Raises BAD_QUERY when ``limit`` is below 1.
+        """
+        if limit < 1:
+            raise MienError(Code.BAD_QUERY, f"limit: {limit}; should be at least 1")
+        return await self._store.changes(after, min(limit, MAX_CHANGES))
 
 
 def _check_all(account: str, events: list[Event]) -> None:
     for place, event in enumerate(events):
-        check(account, event, f"events.{place}")
+        check(account, event, f"events.{place}.")
 
 
 def _order(where: EventFilter, page: EventPage) -> Order:

@@ -8,27 +8,18 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.ids import Id
-from libs.common.wire.estimations import (
-    DEEPFAKE,
-    EMOTIONS,
-    ETHNICITIES,
-    LIVENESS,
-    MASKS,
-    Descriptor,
-    FaceAttributes,
-    id_of,
-)
+from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
 from libs.common.wire.faces import Face
 from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
 from libs.common.wire.matcher import Match
 from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import ErrorBody, Image, ImageResult, Person
-from services.handlers.filters import Facts
+from services.handlers.filters import Facts, facts_of
 
 
 @dataclass
-class Source:
+class Picture:
     """One picture of the call. ``image`` is None when it could not be had; then ``error`` says why."""
 
     filename: str
@@ -44,7 +35,7 @@ class Source:
 class Seen:
     """One detection: a person in one picture, and what was stored of it."""
 
-    source: Source
+    picture: Picture
     person: Person
     face_sample: Id | None = None
     body_sample: Id | None = None
@@ -83,18 +74,8 @@ class Draft:
 
     def facts(self) -> Facts:
         """What the filters of policies may look at, now."""
-        found, basic = self.attributes, self.attributes.basic_attributes
-        ethnicity = basic.ethnicities.predominant_ethnicity if basic and basic.ethnicities else None
-        return Facts(
-            gender=basic.gender if basic else None,
-            age=basic.age if basic else None,
-            ethnicity=id_of(ETHNICITIES, ethnicity),
-            emotion=id_of(EMOTIONS, found.emotions.predominant_emotion if found.emotions else None),
-            mask=id_of(MASKS, found.mask.predominant_mask if found.mask else None),
-            liveness=id_of(LIVENESS, found.liveness.prediction if found.liveness else None),
-            deepfake=id_of(DEEPFAKE, found.deepfake.prediction if found.deepfake else None),
-            tops={label: found[0].similarity if found else 0.0 for label, found in self.matches.items()},
-        )
+        tops = {label: found[0].similarity if found else 0.0 for label, found in self.matches.items()}
+        return facts_of(self.attributes, tops)
 
     def top_match(self) -> TopMatch | None:
         """The best candidate over all searches; on a tie the first search's."""
@@ -127,7 +108,7 @@ class Emission:
     meta: dict[str, Any] | None
     created: datetime
     ended: datetime | None
-    sources: list[Source]
+    pictures: list[Picture]
     results: dict[int, ImageResult] = field(default_factory=dict)
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
@@ -152,11 +133,11 @@ class Emission:
 
     def reports(self) -> list[ImageReport]:
         """How every picture fared, in the order of the call."""
-        return [self._report(index, source) for index, source in enumerate(self.sources)]
+        return [self._report(index, picture) for index, picture in enumerate(self.pictures)]
 
-    def _report(self, index: int, source: Source) -> ImageReport:
+    def _report(self, index: int, picture: Picture) -> ImageReport:
         result = self.results.get(index)
         if result is None:
-            assert source.error is not None
-            return ImageReport(filename=source.filename, status=0, error=source.error)
-        return ImageReport(filename=source.filename, status=result.status, error=result.error, exif=result.exif)
+            assert picture.error is not None
+            return ImageReport(filename=picture.filename, status=0, error=picture.error)
+        return ImageReport(filename=picture.filename, status=result.status, error=result.error, exif=result.exif)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from libs.common.wire.estimations import DEEPFAKE, EMOTIONS, ETHNICITIES, LIVENESS, MASKS, FaceAttributes, id_of
 from libs.common.wire.policies import Filters
 
 
@@ -24,6 +25,22 @@ class Facts:
     liveness: int | None = None
     deepfake: int | None = None
     tops: Mapping[str, float] = field(default_factory=dict)
+
+
+def facts_of(face: FaceAttributes, tops: Mapping[str, float] | None = None) -> Facts:
+    """What was estimated of a face, words as ids, and the best similarity of every executed search."""
+    basic = face.basic_attributes
+    ethnicity = basic.ethnicities.predominant_ethnicity if basic and basic.ethnicities else None
+    return Facts(
+        gender=basic.gender if basic else None,
+        age=basic.age if basic else None,
+        ethnicity=id_of(ETHNICITIES, ethnicity),
+        emotion=id_of(EMOTIONS, face.emotions.predominant_emotion if face.emotions else None),
+        mask=id_of(MASKS, face.mask.predominant_mask if face.mask else None),
+        liveness=id_of(LIVENESS, face.liveness.prediction if face.liveness else None),
+        deepfake=id_of(DEEPFAKE, face.deepfake.prediction if face.deepfake else None),
+        tops=tops or {},
+    )
 
 
 def passes(filters: Filters, facts: Facts) -> bool:

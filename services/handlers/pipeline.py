@@ -6,11 +6,13 @@ A step that stores something also says how to undo it; when a later step fails, 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from libs.common import event_rules
 from libs.common.bus.port import Bus, Message
 from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY, EVENTS_SAVE
 from libs.common.errors import Code, MienError
@@ -20,6 +22,7 @@ from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.events import Event
 from libs.common.wire.faces import (
+    AttributeData,
     AttributeDraft,
     DescriptorDraft,
     FaceDraft,
@@ -38,7 +41,7 @@ from libs.common.wire.matcher import (
 from libs.common.wire.policies import Callback, Filters, MatchPolicy
 from libs.common.wire.sdk import FaceResult, FilterReason, ImageResult
 from services.handlers import requirements
-from services.handlers.emission import Draft, Emission, Seen, Source
+from services.handlers.emission import Draft, Emission, Picture, Seen
 from services.handlers.face_checks import examine
 from services.handlers.filters import passes
 from services.handlers.records import emitted, stored_event
@@ -59,11 +62,11 @@ class Services:
 
 
 async def run(emission: Emission, services: Services) -> None:
-    """All steps in order. What a failing call had stored is undone before the error leaves."""
+    """All steps in order. What a failing or cancelled call had stored is undone before the error leaves."""
     try:
         for step in STEPS:
             await step(emission, services)
-    except Exception:
+    except (Exception, asyncio.CancelledError):
         await _undo(emission)
         raise
 
@@ -72,8 +75,8 @@ async def _undo(emission: Emission) -> None:
     for undo in reversed(emission.undo):
         try:
             await undo()
-        except MienError as failure:
-            log.warning("could not undo a part of a failed emission: %s", failure)
+        except Exception:  # the others are to be undone all the same, and the caller is to learn the first failure
+            log.exception("could not undo a part of a failed emission")
 
 
 async def detect(emission: Emission, services: Services) -> None:
@@ -82,15 +85,15 @@ async def detect(emission: Emission, services: Services) -> None:
     params = requirements.sdk_params(
         emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes
     )
-    usable = [(index, source) for index, source in enumerate(emission.sources) if source.image]
+    usable = [(index, picture) for index, picture in enumerate(emission.pictures) if picture.image]
     if not usable:
         return
-    result = await services.sdk.estimate([source.image for _, source in usable if source.image], params)
+    result = await services.sdk.estimate([picture.image for _, picture in usable if picture.image], params)
     seen: list[Seen] = []
-    for (index, source), image in zip(usable, result.images, strict=True):
+    for (index, picture), image in zip(usable, result.images, strict=True):
         emission.results[index] = image
-        emission.filtered += [_filtered(source, face.face, face.filter_reasons) for face in image.filtered]
-        seen += _seen(source, image)
+        emission.filtered += [_filtered(picture, face.face, face.filter_reasons) for face in image.filtered]
+        seen += _seen(picture, image)
     if not query.aggregate_attributes:
         emission.drafts = [_draft(emission, [one]) for one in seen]
     elif seen:
@@ -101,12 +104,12 @@ async def detect(emission: Emission, services: Services) -> None:
         emission.drafts = [draft]
 
 
-def _seen(source: Source, image: ImageResult) -> list[Seen]:
+def _seen(picture: Picture, image: ImageResult) -> list[Seen]:
     """The detections of one picture. A picture that came as a stored sample keeps that sample's id."""
-    sample = source.sample_id
+    sample = picture.sample_id
     return [
         Seen(
-            source,
+            picture,
             person,
             face_sample=sample if person.face else None,
             body_sample=sample if person.body and not person.face else None,
@@ -127,10 +130,10 @@ def _draft(emission: Emission, seen: list[Seen]) -> Draft:
     )
 
 
-def _filtered(source: Source, face: FaceResult, reasons: list[FilterReason]) -> FilteredDetection:
+def _filtered(picture: Picture, face: FaceResult, reasons: list[FilterReason]) -> FilteredDetection:
     detection = DetectionAttributes(rect=face.rect, attributes=face.attributes)
     return FilteredDetection(
-        filename=source.filename,
+        filename=picture.filename,
         filter_reasons=reasons,
         detection={"sample": FilteredSample(detection=detection)},
     )
@@ -162,7 +165,7 @@ def _rejected(emission: Emission, seen: Seen) -> bool:
         for check in face.attributes.face_quality.checks
         if not check.result
     ]
-    emission.filtered.append(_filtered(seen.source, face, reasons))
+    emission.filtered.append(_filtered(seen.picture, face, reasons))
     return True
 
 
@@ -242,24 +245,23 @@ async def store_samples(emission: Emission, services: Services) -> None:
 async def store_origins(emission: Emission, services: Services) -> None:
     """Each source picture once, however many of its faces pass."""
     policy = emission.policies.storage_policy.image_origin_policy
-    pictures: list[ImageDraft] = []
+    origins: list[ImageDraft] = []
     for draft in _passing(emission, policy.store_image, policy.filters):
-        for seen in draft.seen:
-            source = seen.source
-            if source.image and not source.image_origin:
+        for picture in (seen.picture for seen in draft.seen):
+            if picture.image and not picture.image_origin:
                 image_id = new_id()
-                source.image_origin = image_path(ORIGINS, image_id)
-                pictures.append(ImageDraft(bucket=ORIGINS, image_id=image_id, data=source.image.data))
-    await _put(emission, services, pictures)
+                picture.image_origin = image_path(ORIGINS, image_id)
+                origins.append(ImageDraft(bucket=ORIGINS, image_id=image_id, data=picture.image.data))
+    await _put(emission, services, origins)
 
 
-async def _put(emission: Emission, services: Services, pictures: list[ImageDraft]) -> None:
-    if not pictures:
+async def _put(emission: Emission, services: Services, images: list[ImageDraft]) -> None:
+    if not images:
         return
-    for bucket in {picture.bucket for picture in pictures}:
-        ids = [picture.image_id for picture in pictures if picture.bucket == bucket]
+    for bucket in {image.bucket for image in images}:
+        ids = [image.image_id for image in images if image.bucket == bucket]
         emission.undo.append(lambda bucket=bucket, ids=ids: services.images.delete(emission.account, bucket, ids))
-    await services.images.put(emission.account, pictures)
+    await services.images.put(emission.account, images)
 
 
 async def store_attributes(emission: Emission, services: Services) -> None:
@@ -275,15 +277,13 @@ async def store_attributes(emission: Emission, services: Services) -> None:
     await services.faces.create_attributes(
         emission.account,
         [
-            TemporaryAttributeDraft(
-                **{**_attribute(draft).model_dump(), "attribute_id": None}, ttl=policy.ttl
-            ).model_copy(update={"attribute_id": draft.attribute_id})
+            TemporaryAttributeDraft(**dict(_attribute(draft)), attribute_id=draft.attribute_id, ttl=policy.ttl)
             for draft in drafts
         ],
     )
 
 
-def _attribute(draft: Draft) -> AttributeDraft:
+def _attribute(draft: Draft) -> AttributeData:
     """What a face or a temporary attribute keeps of a draft."""
     descriptors = []
     if found := draft.descriptor:
@@ -294,7 +294,7 @@ def _attribute(draft: Draft) -> AttributeDraft:
         basic = StoredBasicAttributes.model_validate(
             {"age": facts.age, "gender": facts.gender, "ethnicity": facts.ethnicity}
         )
-    return AttributeDraft(
+    return AttributeData(
         basic_attributes=basic,
         descriptors=descriptors,
         face_descriptor_samples=draft.face_samples if descriptors else [],
@@ -332,7 +332,7 @@ def _face(emission: Emission, draft: Draft) -> FaceDraft:
         external_id=emission.query.external_id,
         avatar=image_path(FACE_SAMPLES, samples[0]) if policy.set_sample_as_avatar and samples else None,
         lists=list(dict.fromkeys(link.list_id for link in policy.link_to_lists_policy if passes(link.filters, facts))),
-        attribute=attribute if attribute.descriptors or attribute.basic_attributes else None,
+        attribute=AttributeDraft(**dict(attribute)) if attribute.descriptors or attribute.basic_attributes else None,
     )
 
 
@@ -350,11 +350,13 @@ async def store_events(emission: Emission, services: Services) -> None:
         emission.undo.append(lambda: services.events.delete(emission.account, ids))
         await services.events.save(emission.account, events)
     else:
+        for place, event in enumerate(events):
+            event_rules.check(emission.account, event, f"events.{place}.")
         await announce(services.bus, emission.account, events)
 
 
 async def announce(bus: Bus, account: Id, events: list[Event]) -> None:
-    """Hand events to the bus; they are saved from there."""
+    """Hand checked events to the bus; they are saved from there."""
     await bus.publish(Message(EVENTS_SAVE, account, {"events": [event.model_dump() for event in events]}))
 
 

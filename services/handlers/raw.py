@@ -8,21 +8,10 @@ from pydantic import Field
 
 from libs.common import clock
 from libs.common.clock import Time
-from libs.common.descriptors import vector
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
 from libs.common.wire.base import Unit, Wire
-from libs.common.wire.estimations import (
-    DEEPFAKE,
-    EMOTIONS,
-    ETHNICITIES,
-    LIVENESS,
-    MASKS,
-    BodyAttributes,
-    Descriptor,
-    FaceAttributes,
-    id_of,
-)
+from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes
 from libs.common.wire.events import Event, EventDetection, Location, Tag, TopMatch, Word
 from libs.common.wire.handlers import (
     AggregateEstimations,
@@ -30,6 +19,8 @@ from libs.common.wire.handlers import (
     EmittedDetection,
     Sample,
 )
+from services.handlers.filters import facts_of
+from services.handlers.records import estimated
 
 
 class RawFace(Wire):
@@ -83,12 +74,10 @@ class RawEvent(Wire):
 
 
 def event_of(account: Id, handler_id: Id, raw: RawEvent) -> Event:
-    """The record to store. Raises DESCRIPTOR_VERSION_UNKNOWN, BAD_DESCRIPTOR, BAD_BODY on a bad top match."""
-    for descriptor in (raw.face_descriptor, raw.body_descriptor):
-        if descriptor:
-            vector(descriptor.version, descriptor.data)
+    """The record to store. Raises BAD_BODY on a bad top match."""
     face, body = _face(raw), _body(raw)
-    basic = (raw.face_attributes.basic_attributes if raw.face_attributes else None) or face.basic_attributes
+    if raw.face_attributes and raw.face_attributes.basic_attributes:
+        face = face.model_copy(update={"basic_attributes": raw.face_attributes.basic_attributes})
     return Event.model_validate(
         {
             **{name: getattr(raw, name) for name in _SAME_NAMES},
@@ -101,19 +90,7 @@ def event_of(account: Id, handler_id: Id, raw: RawEvent) -> Event:
             "attach_result": raw.face.lists if raw.face else [],
             "face_detections": _detections(raw, "face"),
             "body_detections": _detections(raw, "body"),
-            "gender": basic.gender if basic else None,
-            "age": basic.age if basic else None,
-            "ethnic_group": id_of(
-                ETHNICITIES, basic.ethnicities.predominant_ethnicity if basic and basic.ethnicities else None
-            ),
-            "emotion": id_of(EMOTIONS, face.emotions.predominant_emotion if face.emotions else None),
-            "mask": id_of(MASKS, face.mask.predominant_mask if face.mask else None),
-            "liveness": id_of(LIVENESS, face.liveness.prediction if face.liveness else None),
-            "deepfake": id_of(DEEPFAKE, face.deepfake.prediction if face.deepfake else None),
-            "body_basic_attributes": body.basic_attributes,
-            "upper_body": body.upper_body,
-            "lower_body": body.lower_body,
-            "accessories": body.accessories,
+            **estimated(facts_of(face), body),
             "match_result": [match.model_dump(mode="json", exclude_none=True) for match in raw.matches]
             if raw.matches is not None
             else None,

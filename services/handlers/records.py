@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from libs.common.wire.estimations import BodyAttributes
 from libs.common.wire.events import DetectionBox, Event, EventDetection
 from libs.common.wire.handlers import (
     AggregateEstimations,
@@ -20,6 +21,7 @@ from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, image_path
 from libs.common.wire.matcher import Match
 from libs.common.wire.policies import MatchPolicy
 from services.handlers.emission import Draft, Emission, Seen
+from services.handlers.filters import Facts
 from services.handlers.requirements import targets_of
 
 
@@ -92,10 +94,10 @@ def _face_attributes(draft: Draft) -> EmittedAttributes | None:
 def _detection(emission: Emission, seen: Seen) -> EmittedDetection:
     face, body = seen.person.face, seen.person.body
     return EmittedDetection(
-        filename=seen.source.filename,
-        detect_time=seen.source.detect_time or emission.created,
-        detect_ts=seen.source.detect_ts,
-        image_origin=seen.source.image_origin,
+        filename=seen.picture.filename,
+        detect_time=seen.picture.detect_time or emission.created,
+        detect_ts=seen.picture.detect_ts,
+        image_origin=seen.picture.image_origin,
         samples=DetectionSamples(
             face=_sample(seen.face_sample, FACE_SAMPLES, face) if face else None,
             body=_sample(seen.body_sample, BODY_SAMPLES, body) if body else None,
@@ -161,17 +163,7 @@ def stored_event(emission: Emission, draft: Draft) -> Event:
             "attach_result": draft.face.lists if draft.face else [],
             "face_detections": [_stored(emission, seen, "face") for seen in draft.seen if seen.person.face],
             "body_detections": [_stored(emission, seen, "body") for seen in draft.seen if seen.person.body],
-            "gender": facts.gender,
-            "age": facts.age,
-            "ethnic_group": facts.ethnicity,
-            "emotion": facts.emotion,
-            "mask": facts.mask,
-            "liveness": facts.liveness,
-            "deepfake": facts.deepfake,
-            "body_basic_attributes": body.basic_attributes if body else None,
-            "upper_body": body.upper_body if body else None,
-            "lower_body": body.lower_body if body else None,
-            "accessories": body.accessories if body else None,
+            **estimated(facts, body or BodyAttributes()),
             "match_result": [match.model_dump(mode="json") for match in matches] if matches is not None else None,
             "top_match": draft.top_match(),
             "face_descriptor": draft.descriptor,
@@ -180,12 +172,29 @@ def stored_event(emission: Emission, draft: Draft) -> Event:
     )
 
 
+def estimated(facts: Facts, body: BodyAttributes) -> dict[str, Any]:
+    """The columns of an event that say how somebody looked."""
+    return {
+        "gender": facts.gender,
+        "age": facts.age,
+        "ethnic_group": facts.ethnicity,
+        "emotion": facts.emotion,
+        "mask": facts.mask,
+        "liveness": facts.liveness,
+        "deepfake": facts.deepfake,
+        "body_basic_attributes": body.basic_attributes,
+        "upper_body": body.upper_body,
+        "lower_body": body.lower_body,
+        "accessories": body.accessories,
+    }
+
+
 def _stored(emission: Emission, seen: Seen, kind: str) -> EventDetection:
     found = getattr(seen.person, kind)
     return EventDetection(
         sample_id=seen.face_sample if kind == "face" else seen.body_sample,
-        detect_time=seen.source.detect_time or emission.created,
-        detect_ts=seen.source.detect_ts,
-        image_origin=seen.source.image_origin,
+        detect_time=seen.picture.detect_time or emission.created,
+        detect_ts=seen.picture.detect_ts,
+        image_origin=seen.picture.image_origin,
         detection=DetectionBox(rect=found.rect),
     )

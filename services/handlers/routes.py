@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -16,7 +15,7 @@ from libs.common.ids import Id
 from libs.common.wire.base import Flag, Page, Wire
 from libs.common.wire.handlers import Emission, EmitQuery, Handler, HandlerDraft, HandlerFilter
 from libs.common.wire.policies import Policies
-from services.handlers.emission import Source
+from services.handlers.emission import Picture
 from services.handlers.raw import RawEvent
 from services.handlers.records import event_url
 from services.handlers.service import Handlers, Request
@@ -129,7 +128,7 @@ async def emit_events(call: Call, query: EmitQuery) -> Emission:
     app = call.request.app
     inputs = await read_inputs(call, app[SOURCES], app[LIMITS])
     request = Request(
-        sources=[Source(**{name: getattr(one, name) for name in _SOURCE_FIELDS}) for one in inputs.images],
+        pictures=[Picture(**vars(one)) for one in inputs.images],
         query=query,
         policies=_part(inputs.parts, "policies", Policies),
         meta=_part(inputs.parts, "meta", dict[str, Any]),
@@ -137,9 +136,6 @@ async def emit_events(call: Call, query: EmitQuery) -> Emission:
         event_end_time=_time(call, "Luna-Event-End-Time"),
     )
     return await call.service(HANDLERS).emit(account, call.path("handler_id"), request)
-
-
-_SOURCE_FIELDS = tuple(asdict(Source(filename="")))
 
 
 @routes.post("/handlers/{handler_id}/events/raw", status=201, answer=RawCreated)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from libs.common import clock
+from libs.common import clock, event_rules
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
 from libs.common.wire import handlers as wire
@@ -15,7 +15,7 @@ from libs.common.wire.events import Event
 from libs.common.wire.handlers import EmitQuery, FilteredDetections, Handler, HandlerDraft, HandlerFilter
 from libs.common.wire.policies import Policies
 from services.handlers import pipeline, requirements
-from services.handlers.emission import Emission, Source
+from services.handlers.emission import Emission, Picture
 from services.handlers.pipeline import Services
 from services.handlers.ports import HandlerStore
 from services.handlers.raw import RawEvent, event_of
@@ -26,7 +26,7 @@ from services.handlers.records import emitted
 class Request:
     """One call of generate-events, read and checked by whoever received it."""
 
-    sources: list[Source]
+    pictures: list[Picture]
     query: EmitQuery
     policies: Policies | None = None
     meta: dict[str, Any] | None = None
@@ -106,7 +106,7 @@ class Handlers:
             meta=request.meta,
             created=request.event_time or clock.now(),
             ended=request.event_end_time,
-            sources=request.sources,
+            pictures=request.pictures,
         )
         await pipeline.run(emission, self._services)
         return wire.Emission(
@@ -131,9 +131,11 @@ class Handlers:
     async def save_raw(self, account: Id, handler_id: Id, raw: RawEvent, *, wait: bool) -> Event:
         """Store an event made elsewhere; the handler need not exist.
 
-        Returns after the store's commit when ``wait``, else once the bus has it.
+        Returns after the store's commit when ``wait``, else once the bus has it. Raises BAD_BODY, BAD_DESCRIPTOR,
+        DESCRIPTOR_VERSION_UNKNOWN naming the field, OVERLOADED.
         """
         event = event_of(account, handler_id, raw)
+        event_rules.check(account, event)
         if wait:
             await self._services.events.save(account, [event])
         else:

@@ -13,6 +13,7 @@ import pytest
 
 from libs.common import clock, ports
 from libs.common.errors import Code, MienError
+from libs.common.event_rules import MAX_META_BYTES
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
 from libs.common.rpc import expose, remote
@@ -20,7 +21,6 @@ from libs.common.wire.base import Blob
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, Location, TopMatch
 from libs.common.wire.gallery import GalleryRow
-from services.events.model import MAX_META_BYTES
 from services.events.service import Events
 from tests.contract.event_stores import NOON, STORES, descriptor, event
 

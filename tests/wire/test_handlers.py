@@ -370,10 +370,23 @@ async def test_raw_events_are_stored_once_and_searchable(client: MienClient) -> 
         [{"type": "event", "id": source.event_id}], [{"filters": {"origin": "events", "sources": ["edge"]}}]
     )
     assert [match.event["event_id"] for match in matches[0].matches[0].result if match.event] == [event_id]
-    wrong = await refusal(
-        client.handlers.save_event(handler_id, {"face_descriptor": {"version": 1001, "data": "AAAA"}})
-    )
-    assert (wrong.status, wrong.error_code) == (400, 31006)
+
+
+@pytest.mark.parametrize("wait_saving", [True, False])
+@pytest.mark.parametrize(
+    ("field", "value", "code"),
+    [
+        ("face_descriptor", {"version": 1001, "data": "AAAA"}, 31006),
+        ("body_descriptor", {"version": 1001, "data": base64.b64encode(bytes(512)).decode()}, 31006),
+        ("meta", {"text": "x" * (2 * 1024 * 1024)}, 12022),
+    ],
+)
+async def test_a_raw_event_that_could_not_be_stored_is_refused_whether_or_not_anybody_waits(
+    client: MienClient, wait_saving: bool, field: str, value: Any, code: int
+) -> None:
+    wrong = await refusal(client.handlers.save_event(new_id(), {field: value}, wait_saving=wait_saving))
+    assert (wrong.status, wrong.error_code) == (400, code)
+    assert wrong.detail.startswith(f"{field}: ")
 
 
 async def post(suite: RunningSuite, path: str, data: Any, **headers: str) -> tuple[int, dict[str, Any]]:

@@ -1,0 +1,90 @@
+"""What becomes of an emission that does not come to its end."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from libs.common import clock
+from libs.common.ids import Id, new_id
+from libs.common.wire.estimations import Descriptor, Rect
+from libs.common.wire.faces import FaceDraft
+from libs.common.wire.handlers import EmitQuery
+from libs.common.wire.images import ImageDraft
+from libs.common.wire.policies import Policies
+from libs.common.wire.sdk import ErrorBody, FaceResult, Image, ImageResult, Person, SdkParams, SdkResult
+from services.handlers import pipeline
+from services.handlers.emission import Emission, Picture
+
+
+@dataclass
+class Platform:
+    """The services beside an emission, as far as it stores anything; ``fail`` is raised when faces are stored."""
+
+    fail: BaseException
+    undo_fails: bool = False
+    stored: set[Id] = field(default_factory=set)
+
+    async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
+        face = FaceResult(
+            rect=Rect(x=0, y=0, width=9, height=9),
+            score=1,
+            warp=b"warp",
+            descriptor=Descriptor(version=1001, data=bytes(512), score=1),
+        )
+        done = ErrorBody(error_code=0, desc="Success")
+        return SdkResult(
+            images=[
+                ImageResult(filename=one.filename, status=1, error=done, persons=[Person(face=face)]) for one in images
+            ]
+        )
+
+    async def put(self, account: Id, images: list[ImageDraft]) -> None:
+        self.stored |= {image.image_id for image in images}
+
+    async def delete(self, account: Id, bucket: str, image_ids: list[Id]) -> None:
+        self.stored -= set(image_ids)
+
+    async def create_faces(self, account: Id, drafts: list[FaceDraft]) -> Any:
+        self.stored |= {draft.face_id for draft in drafts if draft.face_id}
+        raise self.fail
+
+    async def delete_faces(self, account: Id, face_ids: list[Id]) -> None:
+        if self.undo_fails:
+            raise OSError("the disk is gone")
+        self.stored -= set(face_ids)
+
+
+async def emit(platform: Any) -> None:
+    storage = {"face_policy": {"store_face": 1}, "image_origin_policy": {"store_image": 1}}
+    services = pipeline.Services(platform, platform, platform, platform, platform, platform)
+    emission = Emission(
+        account=new_id(),
+        handler_id=new_id(),
+        policies=Policies.model_validate({"storage_policy": storage}),
+        query=EmitQuery(),
+        meta=None,
+        created=clock.now(),
+        ended=None,
+        pictures=[Picture("a.jpg", Image(filename="a.jpg", data=b"jpeg"))],
+    )
+    await pipeline.run(emission, services)
+
+
+@pytest.mark.parametrize("fail", [OSError("disk full"), asyncio.CancelledError()])
+async def test_a_failed_or_cancelled_emission_takes_back_what_it_had_stored(fail: BaseException) -> None:
+    platform = Platform(fail)
+    with pytest.raises(type(fail)):
+        await emit(platform)
+    assert platform.stored == set()
+
+
+async def test_what_cannot_be_taken_back_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
+    platform = Platform(OSError("disk full"), undo_fails=True)
+    with pytest.raises(OSError, match="disk full"):
+        await emit(platform)
+    assert len(platform.stored) == 1
+    assert "the disk is gone" in caplog.text
