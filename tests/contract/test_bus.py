@@ -180,3 +180,16 @@ async def test_dead_letters_do_not_grow_without_bound(
     [[dead, left]] = await database.rows("SELECT (SELECT count(*) FROM dead_letter), (SELECT count(*) FROM message)")
     await database.close()
     assert (dead <= 2, left <= 1) == (True, True)
+
+
+async def test_a_message_that_cannot_be_read_does_not_stop_the_others(tmp_path: Path, open_bus: OpenBus) -> None:
+    inbox = Inbox()
+    async with open_bus(attempts=2) as bus:
+        bus.subscribe("facts", "reader", inbox)
+        await bus.publish(message(1))
+        await bus.publish(message(2))
+        database = await Database(tmp_path / "bus.db", SCHEMA).open()
+        await database.write(lambda db: db.execute("UPDATE message SET envelope = x'c1' WHERE seq = 1"))
+        await database.close()
+        await bus.start()
+        assert [one.body["number"] for one in await inbox.holds(1)] == [2]

@@ -11,12 +11,13 @@ from typing import Any
 
 import msgpack
 from prometheus_client import Counter, Gauge
+from pydantic import ValidationError
 
 from libs.common import clock, observability
 from libs.common.bus.port import Consumer, Message
 from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
-from libs.common.wire.base import chunks, pack
+from libs.common.wire.base import chunks, fault, pack
 
 log = logging.getLogger("mien.bus")
 WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
@@ -43,6 +44,8 @@ CREATE TABLE IF NOT EXISTS dead_letter (
 );
 """
 PAGE = 32
+BROKEN_WAIT_S = 1.0
+"""Pause after the database failed."""
 DEAD_LETTERS = 10_000
 """Kept per queue; the oldest go first."""
 
@@ -99,16 +102,25 @@ class LocalBus:
     async def _drain(self, queue: str) -> None:
         """Deliver what is due, oldest first, for as long as the process lives."""
         while True:
-            self._awake[queue].clear()
-            rows = await self._database.rows(
-                "SELECT seq, attempt, envelope FROM message WHERE queue = ? AND due_ms <= ? ORDER BY seq LIMIT ?",
-                (queue, clock.now_ms(), PAGE),
-            )
-            await self._observe(queue)
-            for some in chunks(rows, self._at_once[queue]):
-                await asyncio.gather(*(self._deliver(queue, row) for row in some))
-            if not rows:
-                await self._sleep(queue)
+            try:
+                if not await self._deliver_page(queue):
+                    await self._sleep(queue)
+            except sqlite3.Error:
+                log.exception("%s cannot be read or written; trying again in %g s", queue, BROKEN_WAIT_S)
+                await asyncio.sleep(BROKEN_WAIT_S)
+
+    async def _deliver_page(self, queue: str) -> bool:
+        """Deliver some of what is due; whether there was anything."""
+        self._awake[queue].clear()
+        rows = await self._database.rows(
+            "SELECT seq, message_id, attempt, envelope FROM message WHERE queue = ? AND due_ms <= ?"
+            " ORDER BY seq LIMIT ?",
+            (queue, clock.now_ms(), PAGE),
+        )
+        await self._observe(queue)
+        for some in chunks(rows, self._at_once[queue]):
+            await asyncio.gather(*(self._deliver(queue, row) for row in some))
+        return bool(rows)
 
     async def _observe(self, queue: str) -> None:
         rows = await self._database.rows("SELECT count(*) FROM message WHERE queue = ?", (queue,))
@@ -125,24 +137,27 @@ class LocalBus:
             return
 
     async def _deliver(self, queue: str, row: sqlite3.Row) -> None:
-        message = replace(_unpack(row["envelope"]), attempt=row["attempt"])
         try:
+            message = replace(_unpack(row["envelope"]), attempt=row["attempt"])
             with observability.request(message.request_id or message.message_id):
                 await self._consumers[queue](message)
         except Exception as failure:
-            await self._failed(queue, row, message, failure)
+            await self._failed(queue, row, failure)
         else:
             await self._database.write(lambda db: db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],)))
 
-    async def _failed(self, queue: str, row: sqlite3.Row, message: Message, failure: Exception) -> None:
-        reason = f"{type(failure).__name__}: {failure}"
-        if message.attempt >= self._attempts:
-            log.error("gave up %s in %s after %d attempts: %s", message.message_id, queue, message.attempt, reason)
+    async def _failed(self, queue: str, row: sqlite3.Row, failure: Exception) -> None:
+        # pydantic would quote the value, which may be a picture or a descriptor
+        text = fault(failure) if isinstance(failure, ValidationError) else failure
+        reason = f"{type(failure).__name__}: {text}"
+        message_id, attempt = row["message_id"], row["attempt"]
+        if attempt >= self._attempts:
+            log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, reason)
             DEAD.labels(queue).inc()
-            await self._database.write(lambda db: _bury(db, queue, row, message, reason))
+            await self._database.write(lambda db: _bury(db, queue, row, reason))
             return
-        log.warning("retry %s in %s after attempt %d: %s", message.message_id, queue, message.attempt, reason)
-        due_ms = clock.now_ms() + backoff_ms(message.attempt)
+        log.warning("retry %s in %s after attempt %d: %s", message_id, queue, attempt, reason)
+        due_ms = clock.now_ms() + backoff_ms(attempt)
         await self._database.write(
             lambda db: db.execute(
                 "UPDATE message SET attempt = attempt + 1, due_ms = ? WHERE seq = ?", (due_ms, row["seq"])
@@ -155,10 +170,10 @@ def backoff_ms(attempt: int) -> int:
     return int(random.uniform(0.5, 1.0) * min(60_000, 200 * 2 ** (attempt - 1)))  # noqa: S311
 
 
-def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, message: Message, reason: str) -> None:
+def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, reason: str) -> None:
     db.execute(
         "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
-        (row["seq"], queue, message.message_id, clock.now_ms(), reason, row["envelope"]),
+        (row["seq"], queue, row["message_id"], clock.now_ms(), reason, row["envelope"]),
     )
     db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
     db.execute(

@@ -48,5 +48,5 @@ class Bus(Protocol):
         ...
 
     async def stop(self) -> None:
-        """Let the consumers finish what they have begun."""
+        """Deliver nothing more. What was being delivered is broken off, and delivered again after the next start."""
         ...

@@ -23,9 +23,12 @@ T = TypeVar("T")
 
 
 class Wire(BaseModel):
-    """A model that crosses a wire. Unknown fields are refused, as the contract asks."""
+    """A model that crosses a wire. Unknown fields are refused, as the contract asks.
 
-    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null")
+    What pydantic says of a wrong value is without the value: it may be a picture or a descriptor on its way to a log.
+    """
+
+    model_config = ConfigDict(extra="forbid", ser_json_inf_nan="null", hide_input_in_errors=True)
 
 
 def _blob_in(value: Any) -> Any:
