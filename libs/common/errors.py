@@ -133,10 +133,10 @@ class MienError(Exception):
         }
 
     @classmethod
-    def from_body(cls, body: dict[str, Any], status: int) -> MienError:
+    def from_body(cls, body: dict[str, Any], status: int, retry_after_s: int | None = None) -> MienError:
         """The error another process answered with; an unknown number becomes an internal error."""
         code = _BY_NUMBER.get(body.get("error_code", 1), Code.INTERNAL)
-        return cls(code, str(body.get("detail", "")), status=status)
+        return cls(code, str(body.get("detail", "")), status=status, retry_after_s=retry_after_s)
 
 
 def success_body() -> dict[str, Any]:

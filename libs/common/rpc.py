@@ -77,7 +77,8 @@ def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Cal
 def remote(port: type[P], address: str, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> P:
     """``port`` as served at ``address`` (``http://host:port``).
 
-    Every method raises what the other side raised, or REQUEST_TIMEOUT / CONNECTION when it did not answer.
+    Every method raises what the other side raised, REQUEST_TIMEOUT / CONNECTION when it did not answer, INTERNAL when
+    its answer is not the port's.
     """
     members = {name: _called(method, address, session, timeout_s) for name, method in methods(port).items()}
     return cast("P", type(f"Remote{port.__name__}", (), members)())
@@ -94,11 +95,17 @@ def _called(method: Method, address: str, session: aiohttp.ClientSession, timeou
             ) as answer:
                 raw = await answer.read()
                 if answer.status >= 400:
-                    raise MienError.from_body(await answer.json(), answer.status)
+                    wait = answer.headers.get("Retry-After", "")
+                    raise MienError.from_body(
+                        await answer.json(), answer.status, int(wait) if wait.isdecimal() else None
+                    )
         except TimeoutError:
             raise MienError(Code.REQUEST_TIMEOUT, f"{method.path} took over {timeout_s:g} s") from None
         except aiohttp.ClientError as failure:
             raise MienError(Code.CONNECTION, f"{method.path}: {type(failure).__name__}") from None
-        return method.answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
+        try:
+            return method.answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
+        except ValidationError as wrong:  # the other side is of another release
+            raise MienError(Code.INTERNAL, f"{method.path}: {fault(wrong, 'answer')}") from None
 
     return call
