@@ -35,10 +35,11 @@ def normalised(data: bytes, declared: str) -> bytes:
         with Image.open(io.BytesIO(data), formats=FORMATS) as picture:
             _check_pixels(*picture.size)
             return _verified(picture, data) if seen == JPEG else _converted(picture)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise MienError(Code.IMAGE_TOO_LARGE, str(bomb)) from None
-    except _BROKEN as broken:
-        raise MienError(Code.BROKEN_IMAGE, str(broken)) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise MienError(Code.IMAGE_TOO_LARGE, f"a picture may have {MAX_PIXELS} pixels") from None
+    except _BROKEN:
+        # what Pillow says is about its own insides, and no help to who sent the picture
+        raise MienError(Code.BROKEN_IMAGE, "the picture is damaged, cut off, or of a kind that is not read") from None
 
 
 def kind_of(data: bytes) -> str:

@@ -82,10 +82,10 @@ def _opened(data: bytes) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     try:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise MienError(Code.IMAGE_TOO_LARGE, str(bomb)) from None
-    except Exception as fault:  # a parser of hostile bytes may raise anything
-        raise _broken(fault) from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large() from None
+    except Exception:  # a parser of hostile bytes may raise anything
+        raise _broken() from None
 
 
 def _check_pixels(header: Image.Image, limits: Limits) -> None:
@@ -96,8 +96,13 @@ def _check_pixels(header: Image.Image, limits: Limits) -> None:
         raise MienError(Code.BROKEN_IMAGE, f"{width} x {height} pixels")
 
 
-def _broken(fault: Exception) -> MienError:
-    return MienError(Code.BROKEN_IMAGE, f"{type(fault).__name__}: {str(fault)[:200]}")
+def _too_large() -> MienError:
+    return MienError(Code.IMAGE_TOO_LARGE, "more pixels than a picture may have")
+
+
+def _broken() -> MienError:
+    """What a parser says of bytes is about its own insides, and no help to who sent them."""
+    return MienError(Code.BROKEN_IMAGE, "the picture is damaged, cut off, or of a kind that is not read")
 
 
 def _is_plain_jpeg(header: Image.Image) -> bool:
@@ -108,24 +113,26 @@ def _jpeg_pixels(data: bytes) -> Pixels:
     """libjpeg-turbo, three times as fast as Pillow; strict, because it would paint missing rows grey."""
     try:
         return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
-    except Exception as fault:  # a parser of hostile bytes may raise anything
-        raise _broken(fault) from None
+    except Exception:  # a parser of hostile bytes may raise anything
+        raise _broken() from None
 
 
 def _pixels(header: Image.Image) -> Pixels:
     try:
         header.load()
         return np.ascontiguousarray(_rgb(header))
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as bomb:
-        raise MienError(Code.IMAGE_TOO_LARGE, str(bomb)) from None
-    except Exception as fault:  # a parser of hostile bytes may raise anything
-        raise _broken(fault) from None
+    except MienError:
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _too_large() from None
+    except Exception:  # a parser of hostile bytes may raise anything
+        raise _broken() from None
 
 
 def _rgb(picture: Image.Image) -> Pixels:
     """Any of Pillow's modes as uint8 (h, w, 3)."""
     if picture.mode == "F":
-        raise ValueError("floating point pixels have no known range")
+        raise MienError(Code.BROKEN_IMAGE, "floating point pixels have no known range")
     if picture.mode.startswith("I"):
         # 16 bits wide; "I" is what Pillow makes of a 16-bit PPM.
         grey = (np.asarray(picture).astype(np.int64) >> 8).clip(0, 255).astype(np.uint8)
