@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 import io
 import json
 from collections.abc import AsyncIterator
@@ -251,10 +252,28 @@ async def test_a_form_brings_json_parts_and_boxes_for_its_pictures(read: Reader)
     assert body["parts"] == {"policies": {}, "meta": {"a": 1}}
 
 
+async def test_a_filename_is_answered_whatever_its_bytes_are(read: Reader) -> None:
+    names = ["Ünï cödé.jpg", "../../a b.jpg", "%22q%22.jpg", "\udce9t\udce9.jpg"]
+    form = b"".join(part("i", JPEG, "image/jpeg", name) for name in names) + part("i", JPEG, "image/jpeg") + END
+    status, body = await read(form, FORM)
+
+    assert status == 200, body
+    assert [image["filename"] for image in body["images"]] == [*names[:-1], "?t?.jpg", "i"]
+
+
+async def test_a_body_that_is_not_compressed_as_it_says_is_the_callers_fault(read: Reader) -> None:
+    read.session.headers["Content-Encoding"] = "gzip"
+    assert (await read(gzip.compress(JPEG), "image/jpeg"))[0] == 200
+    for kind in ("image/jpeg", FORM, JSON):
+        status, answer = await read(b"not gzip", kind)
+        assert (status, answer["error_code"]) == (400, Code.BAD_BODY.number)
+        assert "gzip" in answer["detail"]
+
+
 def part(name: str, body: bytes, kind: str = "application/json", filename: str | None = None) -> bytes:
     named = f'; filename="{filename}"' if filename else ""
     head = f'--B\r\nContent-Disposition: form-data; name="{name}"{named}\r\nContent-Type: {kind}\r\n\r\n'
-    return head.encode() + body + b"\r\n"
+    return head.encode("utf-8", "surrogateescape") + body + b"\r\n"
 
 
 PICTURE = part("i", JPEG, "image/jpeg", "a.jpg")

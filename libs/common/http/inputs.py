@@ -23,7 +23,7 @@ from pydantic_core import to_json
 from libs.common.clock import Time
 from libs.common.errors import Code, MienError
 from libs.common.http.media import BASE64_PICTURES, PICTURES, essence, sniff, well_formed
-from libs.common.http.routes import JSON, Call, parse_json
+from libs.common.http.routes import JSON, Call, parse_json, utf8
 from libs.common.ids import Id
 from libs.common.wire.base import Wire
 from libs.common.wire.estimations import Rect
@@ -372,7 +372,7 @@ class _Form:
         self.parts[name] = raw
 
     async def _add_picture(self, part: BodyPartReader, kind: str) -> None:
-        filename = part.filename or part.name or f"image_{len(self.pictures)}"
+        filename = utf8(part.filename or part.name or f"image_{len(self.pictures)}")
         _check_count(len(self.pictures) + 1, self.limits)
         self.pictures.append((filename, await _collect(_chunks(part), self.budget, _cap(kind, self.limits)), kind))
 

@@ -246,6 +246,11 @@ def encode(content: Any, kind: str) -> tuple[bytes, str]:
     return to_json(content, inf_nan_mode="null"), JSON
 
 
+def utf8(text: str) -> str:
+    """``text`` of a header, with ``?`` for the bytes in it that were not UTF-8 and so could not be answered."""
+    return text.encode("utf-8", "replace").decode()
+
+
 def plain(content: Any) -> Any:
     """Models turned into dictionaries, bytes left alone."""
     return TypeAdapter(Any).dump_python(content)

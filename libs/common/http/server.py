@@ -14,7 +14,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from libs.common import observability
 from libs.common.errors import Code, MienError
 from libs.common.http.openapi import add_docs
-from libs.common.http.routes import REQUEST_ID_HEADER, Routes, encode
+from libs.common.http.routes import REQUEST_ID_HEADER, Routes, encode, utf8
 from libs.common.ids import REQUEST_ID, new_request_id
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
@@ -107,6 +107,10 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         return _error(MienError(code, _http_detail(request, error), status=error.status))
     except (ConnectionError, asyncio.IncompleteReadError):
         raise
+    except web.RequestPayloadError as wrong:
+        response = _error(MienError(Code.BAD_BODY, f"the body cannot be read: {_one_line(wrong)}"))
+        response.force_close()  # nobody knows where the next request would begin
+        return response
     except Exception:
         log.exception("unexpected failure on %s %s", request.method, request.path)
         return _error(MienError(Code.INTERNAL, "the failure was logged under this request id"))
@@ -118,8 +122,12 @@ def _http_detail(request: web.Request, error: web.HTTPException) -> str:
     return f"{request.method} {request.path}: {error.reason}"
 
 
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
 def _error(error: MienError) -> web.Response:
-    body, kind = encode(error.body(), "application/json")
+    body, kind = encode(error.body() | {"detail": utf8(error.detail)}, "application/json")
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     return web.Response(body=body, status=error.status, content_type=kind, headers=headers)
 
