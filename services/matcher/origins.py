@@ -56,10 +56,12 @@ class FaceOrigin:
 
     async def search(self, account: Id, where: FaceCandidates, query: Query) -> list[Hits]:
         """Raises LISTS_MISSING."""
-        conditions = where.model_dump(exclude={"origin"}, exclude_none=True)
+        conditions = where.model_dump(exclude={"origin", "account_id"}, exclude_none=True)
         if where.list_id:
             await self._faces.require_lists(account, [where.list_id])
-        if conditions.keys() <= {"list_id"}:
+        if where.account_id not in (None, account):
+            scope = Scope(account, only=[])
+        elif conditions.keys() <= {"list_id"}:
             scope = Scope(account, where.list_id)
         else:
             scope = Scope(account, only=await self._faces.select_faces(account, FaceFilter(**conditions)))

@@ -172,9 +172,16 @@ async def test_filters_narrow_the_candidates(world: World) -> None:
             face(vector(0.3), user_data="Adele"),
         ],
     )
-    filters = [{"user_data": "ad"}, {"user_data": "ad", "list_id": inside}, {"external_ids": ["e-1"]}, {"face_ids": []}]
+    filters = [
+        {"user_data": "ad"},
+        {"user_data": "ad", "list_id": inside},
+        {"external_ids": ["e-1"]},
+        {"face_ids": []},
+        {"list_id": inside, "account_id": MINE},
+        {"account_id": THEIRS},
+    ]
     answer = await world.match(MINE, [PROBE], *({"filters": {"origin": "faces", **one}} for one in filters))
-    assert found(answer) == [[[a.face_id, c.face_id], [a.face_id], [b.face_id], []]]
+    assert found(answer) == [[[a.face_id, c.face_id], [a.face_id], [b.face_id], [], [a.face_id, b.face_id], []]]
     assert [block.filters for block in answer[0].matches] == [{"origin": "faces", **one} for one in filters]
 
 

@@ -89,6 +89,10 @@ async def test_given_descriptors_are_matched_with_given_descriptors(http: Http) 
     asked = {"references": [raw(vector(), id="a"), sdk], "candidates": [raw(vector(0.5), id="far"), sdk]}
     far, near = {"id": "far", "type": "raw_descriptor"}, {"id": "s", "type": "sdk_descriptor"}
 
+    flat = {"type": "raw_descriptor", "id": "a", **asked["references"][0]["data"]}
+    flat["data"] = flat.pop("descriptor")
+    assert await http("/matcher/raw", {**asked, "references": [flat, sdk]}) == await http("/matcher/raw", asked)
+
     status, answer = await http("/matcher/raw", {**asked, "threshold": similarity(0.4), "limit": 5}, account=None)
     assert status == 200
     assert [one["reference"] for one in answer] == [{"id": "a", "type": "raw_descriptor"}, near]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from libs.common.ids import Id
 from libs.common.wire.base import Blob, Commas, Unit, Wire
@@ -28,7 +28,10 @@ ATTRIBUTE_TARGETS = ("attribute_id", "account_id", "create_time", "basic_attribu
 
 
 class FaceCandidates(FaceFilter):
+    """``account_id`` narrows, never widens: the candidates are the caller's in any case."""
+
     origin: Literal["faces"]
+    account_id: Id | None = None
 
 
 class EventCandidates(EventFilter):
@@ -79,11 +82,22 @@ class TrackReference(Wire):
 
 
 class RawReference(Wire):
-    """A descriptor given with the request; ``id`` is the caller's label, echoed in the answer."""
+    """A descriptor given with the request; ``id`` is the caller's label, echoed in the answer.
+
+    ``data`` and ``version`` side by side, as some clients send them, are understood too.
+    """
 
     type: Literal["raw_descriptor"]
     id: str | None = None
     data: RawDescriptor
+
+    @model_validator(mode="before")
+    @classmethod
+    def _accept_flat(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "version" not in value:
+            return value
+        rest = {name: item for name, item in value.items() if name not in ("data", "version")}
+        return {**rest, "data": {"descriptor": value.get("data"), "version": value["version"]}}
 
 
 class SdkReference(Wire):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AliasChoices, Field, field_validator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, field_validator, model_validator
 
 from libs.common.ids import Id
 from libs.common.wire.base import Angle, Flag, Unit, Wire
@@ -123,15 +123,18 @@ class ConditionalTag(Wire):
     tag: Tag
     filters: Filters = Filters()
 
-    @model_validator(mode="before")
-    @classmethod
-    def _accept_tags(cls, value: Any) -> Any:
-        """Some clients send a one-element ``tags`` list."""
-        if isinstance(value, dict) and "tag" not in value and isinstance(value.get("tags"), list):
-            tags = value["tags"]
-            if len(tags) == 1:
-                return {**{k: v for k, v in value.items() if k != "tags"}, "tag": tags[0]}
-        return value
+
+def _one_tag_each(rules: Any) -> Any:
+    """Some clients send a list ``tags`` in a rule: it becomes a rule for each of them."""
+    return [one for rule in rules for one in _split(rule)] if isinstance(rules, list) else rules
+
+
+def _split(rule: Any) -> list[Any]:
+    tags = rule.get("tags") if isinstance(rule, dict) and "tag" not in rule else None
+    if not isinstance(tags, list) or not tags:
+        return [rule]
+    rest = {name: value for name, value in rule.items() if name != "tags"}
+    return [{**rest, "tag": tag} for tag in tags]
 
 
 class SamplePolicy(Wire):
@@ -228,7 +231,7 @@ class Policies(Wire):
     detect_policy: DetectPolicy = DetectPolicy()
     extract_policy: ExtractPolicy = ExtractPolicy()
     match_policy: Annotated[list[MatchPolicy], Field(max_length=30)] = []
-    conditional_tags_policy: Annotated[list[ConditionalTag], Field(max_length=100)] = []
+    conditional_tags_policy: Annotated[list[ConditionalTag], BeforeValidator(_one_tag_each), Field(max_length=100)] = []
     storage_policy: StoragePolicy = StoragePolicy()
 
     @field_validator("match_policy")

@@ -105,10 +105,11 @@ def test_defaults_survive_a_round_trip() -> None:
 
 def test_older_spellings_are_understood() -> None:
     old = policies(
-        conditional_tags_policy=[{"tags": ["vip"]}],
+        conditional_tags_policy=[{"tags": ["vip", "staff"], "filters": {"masks": [1]}}, {"tag": "seen"}],
         storage_policy={"callbacks": [{"type": "http", "url": "http://a.example/", "timeout": 5}]},
     )
-    assert old.conditional_tags_policy[0].tag == "vip"
+    rules = [(rule.tag, rule.filters.mask) for rule in old.conditional_tags_policy]
+    assert rules == [("vip", [1]), ("staff", [1]), ("seen", None)]
     assert old.storage_policy.callbacks[0].params.timeout == 5
 
 
