@@ -16,6 +16,7 @@ from libs.common.wire.sdk import (
     ErrorBody,
     FaceAggregate,
     FaceResult,
+    FilteredFace,
     FilterReason,
     ImageResult,
     Person,
@@ -110,15 +111,25 @@ class Aggregate(Wire):
     body: None = None
 
 
-class FilteredDetection(Wire):
-    filename: str
+class RejectedSample(Wire):
     detection: FaceDetection
+
+
+class RejectedFace(Wire):
+    sample: RejectedSample
+
+
+class RejectedDetection(Wire):
+    """A face that was found and rejected, nested as in the answer of generate-events."""
+
+    filename: str
+    detection: RejectedFace
     filter_reasons: list[FilterReason]
 
 
-class FilteredDetections(Wire):
-    face_detections: list[FilteredDetection]
-    body_detections: list[FilteredDetection]
+class RejectedDetections(Wire):
+    face_detections: list[RejectedDetection]
+    body_detections: list[RejectedDetection]
 
 
 class SdkAnswer(Asked):
@@ -126,7 +137,7 @@ class SdkAnswer(Asked):
 
     images_estimations: list[ImageAnswer]
     aggregate_estimations: Aggregate | None = None
-    filtered_detections: FilteredDetections
+    filtered_detections: RejectedDetections
     models: dict[str, str]
 
 
@@ -135,17 +146,18 @@ def answer(result: SdkResult, params: SdkParams, models: dict[str, str]) -> SdkA
     return SdkAnswer(
         images_estimations=[_image(image) for image in result.images],
         aggregate_estimations=_aggregate(result.aggregate) if params.aggregate_attributes else None,
-        filtered_detections=FilteredDetections(
-            face_detections=[
-                FilteredDetection(
-                    filename=image.filename, detection=_detection(each.face), filter_reasons=each.filter_reasons
-                )
-                for image in result.images
-                for each in image.filtered
-            ],
+        filtered_detections=RejectedDetections(
+            face_detections=[_filtered(image.filename, each) for image in result.images for each in image.filtered],
             body_detections=[],
         ),
         models=models,
+    )
+
+
+def _filtered(filename: str, found: FilteredFace) -> RejectedDetection:
+    sample = RejectedSample(detection=_detection(found.face))
+    return RejectedDetection(
+        filename=filename, detection=RejectedFace(sample=sample), filter_reasons=found.filter_reasons
     )
 
 

@@ -310,8 +310,8 @@ async def test_thresholds_reject_with_the_reason_and_do_not_return_the_estimatio
     assert (roll["filter_name"], roll["threshold_value"]) == ("roll_threshold", 10)
     assert -25 < roll["object_value"] < -10
     assert (score["filter_name"], score["threshold_value"]) == ("score_threshold", 0.99)
-    assert filtered["detection"]["attributes"] == {}
-    assert filtered["detection"]["quality"]["dark"] > 0.9
+    detection = filtered["detection"]["sample"]["detection"]
+    assert (detection["attributes"], detection["quality"]["dark"] > 0.9) == ({}, True)
     assert answer["models"]["head_pose"] == "mien-pose-5pt 1"
 
     assert len(await running.faces(turned, roll_threshold=30)) == 1

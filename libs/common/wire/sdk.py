@@ -120,7 +120,7 @@ class ErrorBody(Wire):
     error_code: int
     desc: str
     detail: str = ""
-    link: str | None = None
+    link: str | None = Field(default=None, exclude_if=lambda link: link is None)
 
 
 class ImageResult(Wire):

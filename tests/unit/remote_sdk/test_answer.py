@@ -120,9 +120,13 @@ def test_everything_that_was_asked_for_has_its_place() -> None:
                 {
                     "filename": "hall.jpg",
                     "detection": {
-                        "rect": {"x": 5, "y": 9, "width": 60, "height": 80},
-                        "score": 0.6,
-                        "attributes": {},
+                        "sample": {
+                            "detection": {
+                                "rect": {"x": 5, "y": 9, "width": 60, "height": 80},
+                                "score": 0.6,
+                                "attributes": {},
+                            }
+                        }
                     },
                     "filter_reasons": [{"filter_name": "yaw_threshold", "object_value": 52.3, "threshold_value": 35.0}],
                 }
