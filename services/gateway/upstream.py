@@ -12,7 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from libs.common.errors import Code, MienError
-from libs.common.http.routes import REQUEST_ID_HEADER, Route, Routes
+from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes
 from libs.common.ids import new_request_id
 from libs.common.observability import REQUEST
 from services.gateway.paths import PREFIX, SHORTCUTS
@@ -43,12 +43,16 @@ class Table(Routes):
 
 @dataclass(frozen=True, kw_only=True)
 class Inside(Route):
-    """A service's route, run in this process. ``fixed`` are parts of its path that the public path leaves out."""
+    """A service's route, run in this process. ``fixed`` are parts of its path that the public path leaves out.
+
+    Callers of the gateway always name an account, also where the service behind it would take nobody's.
+    """
 
     inner: str
     fixed: dict[str, str]
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        require_account(request)
         request.match_info.update(self.fixed)
         return await super().__call__(request)
 
@@ -61,6 +65,7 @@ class Outside(Inside):
     session: aiohttp.ClientSession
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
+        require_account(request)
         target = URL(self.address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         headers[REQUEST_ID_HEADER] = REQUEST.get() or new_request_id()
@@ -80,6 +85,11 @@ class Outside(Inside):
 def _filled(path: str, parts: Mapping[str, str]) -> str:
     """``path`` with its parts; a ``/`` or ``?`` inside one stays part of it, or it could lead to another route."""
     return path.format(**{name: quote(part, safe="") for name, part in parts.items()})
+
+
+def require_account(request: web.Request) -> None:
+    """Raises ACCOUNT_MISSING, BAD_HEADER."""
+    _ = Call(request).account
 
 
 def inside(routes: Routes) -> Table:

@@ -5,6 +5,7 @@ import re
 import aiohttp
 import msgpack
 import pytest
+import yaml
 from openapi_spec_validator import OpenAPIV31SpecValidator
 from yarl import URL
 
@@ -38,7 +39,10 @@ async def test_every_service_answers_at_its_own_port(suite: RunningSuite, servic
                 async with session.get(base + prefix + path) as answer:
                     assert answer.status == 200, path
             async with session.get(f"{base}{prefix}/docs/spec") as answer:
-                OpenAPIV31SpecValidator(await answer.json()).validate()
+                spec = await answer.json()
+                OpenAPIV31SpecValidator(spec).validate()
+            async with session.get(f"{base}{prefix}/docs/spec", headers={"Accept": "application/x-yaml"}) as answer:
+                assert (answer.content_type, yaml.safe_load(await answer.text())) == ("application/x-yaml", spec)
             async with session.get(f"{base}{prefix}/docs") as answer:
                 page = await answer.text()
             for asset in re.findall(r'(?:src|href)="([^"]+)"', page):
@@ -81,6 +85,8 @@ async def test_request_ids_are_echoed_made_and_checked(suite: RunningSuite) -> N
     async with aiohttp.ClientSession(suite.url) as session:
         async with session.get("/6/version", headers={"Luna-Request-Id": mine}) as answer:
             assert answer.headers["Luna-Request-Id"] == mine
+        async with session.get("/6/version", headers={"Luna-Request-Id": mine.upper()}) as answer:
+            assert answer.headers["Luna-Request-Id"] == mine.upper()
         async with session.get("/6/version") as answer:
             assert re.match(r"^\d{10},[0-9a-f-]{36}$", answer.headers["Luna-Request-Id"])
         async with session.get("/6/version", headers={"Luna-Request-Id": "mine"}) as answer:
@@ -103,6 +109,9 @@ async def test_what_is_not_there_is_said_in_the_contracts_words(suite: RunningSu
             ("GET", "/nowhere", ACCOUNT, (404, 12013)),
             ("DELETE", "/6/version", ACCOUNT, (405, 12021)),
             ("GET", "/6/faces", {}, (400, 12010)),
+            ("GET", f"/6/images/{new_id()}", {}, (400, 12010)),
+            ("POST", "/6/sdk", {}, (400, 12010)),
+            ("POST", "/6/lists", {**ACCOUNT, "Content-Type": "\udcff/json"}, (415, 12024)),
             ("GET", "/6/faces?page=0", ACCOUNT, (400, 12012)),
             ("GET", "/6/faces?page=1&page=2", ACCOUNT, (400, 12012)),
             ("GET", "/6/faces?color=red", ACCOUNT, (400, 12012)),
@@ -142,7 +151,7 @@ async def test_a_part_of_a_path_does_not_lead_to_a_route_that_is_not_public() ->
             door = await servers.start(gateway.build({"things": table}, healthy, 1024), "127.0.0.1", 0)
             for part in ("..%2Fsecrets%2Fone", "..%2Fsecrets%2Fone%3F", "%2E%2E%2Fsecrets%2Fone%23"):
                 url = URL(f"http://127.0.0.1:{door}/6/things/{part}", encoded=True)
-                async with session.get(url) as answer:
+                async with session.get(url, headers=ACCOUNT) as answer:
                     assert list(await answer.json()) == ["thing"]
     finally:
         await servers.stop()

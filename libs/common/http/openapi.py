@@ -16,6 +16,7 @@ from libs.common.http.routes import ACCOUNT_HEADER, REQUEST_ID_HEADER, Route
 
 Documented = tuple[str, str, Route]
 _REF = "#/components/schemas/{model}"
+YAML = "application/x-yaml"
 
 ERROR_SCHEMA = {
     "type": "object",
@@ -53,12 +54,13 @@ def _page(page: str) -> Any:
 
 
 def _spec(spec: bytes, page: str) -> Any:
-    """The specification as JSON; the viewer for a browser that asks for HTML."""
+    """The specification as JSON, or as YAML, which JSON is too; the viewer for a browser that asks for HTML."""
 
     async def show(request: web.Request) -> web.Response:
-        if "text/html" in request.headers.get("Accept", ""):
+        accept = request.headers.get("Accept", "")
+        if "text/html" in accept:
             return web.Response(text=page, content_type="text/html")
-        return web.Response(body=spec, content_type="application/json")
+        return web.Response(body=spec, content_type=YAML if YAML in accept else "application/json")
 
     return show
 
