@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
 _RELATIVE = re.compile(r"^now-(\d{1,9})([smhdwMy])$")
+_UNESCAPED_PLUS = re.compile(r"(:\d\d(?:\.\d+)?) (\d\d:?\d\d)$")
 _UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 7 * 86400, "M": 30 * 86400, "y": 365 * 86400}
 
 
@@ -33,7 +34,8 @@ def from_ms(ms: int) -> datetime:
 def parse(text: Any) -> datetime:
     """RFC 3339 text, or ``now-<n><unit>`` with a unit of s m h d w M y (M = 30 days, y = 365 days).
 
-    Text without an offset is read as UTC. Raises ValueError otherwise.
+    Text without an offset is read as UTC; a blank before the offset is the ``+`` of a query that was not
+    percent-encoded. Raises ValueError otherwise.
     """
     if isinstance(text, datetime):
         moment = text
@@ -43,7 +45,7 @@ def parse(text: Any) -> datetime:
         moment = now() - timedelta(seconds=_clamped(int(relative[1]) * _UNITS_S[relative[2]]))
     else:
         try:
-            moment = datetime.fromisoformat(text)
+            moment = datetime.fromisoformat(_UNESCAPED_PLUS.sub(r"\1+\2", text))
         except ValueError:
             raise ValueError("should be an RFC 3339 time or now-<n><unit>") from None
     try:

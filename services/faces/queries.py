@@ -154,7 +154,7 @@ class AttributesFound(Wire):
 
 
 def face_answer(face: Face, targets: list[str] | None) -> dict[str, Any]:
-    return face.model_dump(include=set(targets) if targets is not None else None)
+    return face.model_dump(include=set(targets or FACE_TARGETS))
 
 
 def check_face_targets(targets: list[str] | None) -> None:

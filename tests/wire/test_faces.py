@@ -159,6 +159,10 @@ async def test_faces_are_listed_filtered_counted_and_paged(http: Http) -> None:
     assert await found(f"&list_id={list_id}") == [ids[2], ids[1]]
     assert await found(f"&face_ids={ids[0]},{ids[2]},{ABSENT}") == [ids[2], ids[0]]
     assert await found("&face_ids=") == []
+    assert [set(face) for face in (await http("GET", "/faces?targets=&page_size=1")).body["faces"]] == [
+        {"face_id", "account_id", "create_time", "event_id", "user_data", "external_id", "avatar", "lists"}
+    ]
+    assert await found("&time__gte=2023-11-15T00:13:22+02:00") == [ids[2]]
     for name in ("time", "create_time"):
         assert await found(f"&{name}__gte=2023-11-14T22:13:21Z&{name}__lt=2023-11-14T22:13:22Z") == [ids[1]]
     assert await found("&time__gte=now-1d") == []
