@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from libs.common.bus.port import Message
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
@@ -99,7 +100,10 @@ Undo = Callable[[], Awaitable[None]]
 
 @dataclass
 class Emission:
-    """One call of generate-events: what was asked, and what has come of it so far."""
+    """One call of generate-events: what was asked, and what has come of it so far.
+
+    ``undo`` takes back what was stored, last first; ``outbox`` is what the bus is to get when all else has worked.
+    """
 
     account: Id
     handler_id: Id
@@ -113,6 +117,7 @@ class Emission:
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
+    outbox: list[Message] = field(default_factory=list)
 
     @property
     def location(self) -> Location:

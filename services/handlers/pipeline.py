@@ -12,6 +12,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
+from prometheus_client import Counter
+
 from libs.common import event_rules
 from libs.common.bus.port import Bus, Message
 from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY, EVENTS_SAVE
@@ -47,6 +49,7 @@ from services.handlers.filters import passes
 from services.handlers.records import emitted, stored_event
 
 log = logging.getLogger("mien.handlers")
+UNTOLD = Counter("mien_events_untold_total", "Events whose notification the bus refused", ["topic"])
 
 
 @dataclass(frozen=True)
@@ -352,27 +355,28 @@ async def store_events(emission: Emission, services: Services) -> None:
     else:
         for place, event in enumerate(events):
             event_rules.check(emission.account, event, f"events.{place}.")
-        await announce(services.bus, emission.account, events)
+        emission.outbox.append(to_be_saved(emission.account, events))
 
 
-async def announce(bus: Bus, account: Id, events: list[Event]) -> None:
-    """Hand checked events to the bus; they are saved from there."""
-    await bus.publish(Message(EVENTS_SAVE, account, {"events": [event.model_dump() for event in events]}))
+def to_be_saved(account: Id, events: list[Event]) -> Message:
+    """Checked events, to be saved from the bus."""
+    return Message(EVENTS_SAVE, account, {"events": [event.model_dump() for event in events]})
 
 
-async def notify(emission: Emission, services: Services) -> None:
-    """Tell whom the policies name of the events that pass: callbacks, and the account's subscribers."""
+async def notify(emission: Emission, _: Services) -> None:
+    """Tell whom the policies name of the events that pass: callbacks, and the account's subscribers.
+
+    The events are stored by now: a full queue of callbacks (a receiver that is down) is counted, not answered.
+    """
     storage = emission.policies.storage_policy
     for callback in storage.callbacks:
         topic = CALLBACKS if callback.type == "http" else EVENTS_NOTIFY
-        await _publish(emission, services, topic, _passing(emission, callback.enable, callback.filters), callback)
+        _tell(emission, topic, _passing(emission, callback.enable, callback.filters), callback)
     policy = storage.notification_policy
-    await _publish(emission, services, EVENTS_NOTIFY, _passing(emission, policy.send_notification, policy.filters))
+    _tell(emission, EVENTS_NOTIFY, _passing(emission, policy.send_notification, policy.filters))
 
 
-async def _publish(
-    emission: Emission, services: Services, topic: str, drafts: list[Draft], callback: Callback | None = None
-) -> None:
+def _tell(emission: Emission, topic: str, drafts: list[Draft], callback: Callback | None = None) -> None:
     if not drafts:
         return
     body: dict[str, Any] = {
@@ -381,7 +385,13 @@ async def _publish(
     }
     if callback and topic == CALLBACKS:
         body["callback"] = callback.model_dump()
-    await services.bus.publish(Message(topic, emission.account, body))
+    emission.outbox.append(Message(topic, emission.account, body))
+
+
+async def publish(emission: Emission, services: Services) -> None:
+    """Everything for the bus at once and last: what was handed over cannot be taken back."""
+    if emission.outbox:
+        await services.bus.publish(*emission.outbox)
 
 
 def _passing(emission: Emission, switch: int, filters: Filters) -> list[Draft]:
@@ -402,4 +412,5 @@ STEPS: tuple[Step, ...] = (
     store_faces,
     store_events,
     notify,
+    publish,
 )

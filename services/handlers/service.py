@@ -139,7 +139,7 @@ class Handlers:
         if wait:
             await self._services.events.save(account, [event])
         else:
-            await pipeline.announce(self._services.bus, account, [event])
+            await self._services.bus.publish(pipeline.to_be_saved(account, [event]))
         return event
 
     @staticmethod
