@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from libs.common.bus.port import Message
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
@@ -100,10 +99,7 @@ Undo = Callable[[], Awaitable[None]]
 
 @dataclass
 class Emission:
-    """One call of generate-events: what was asked, and what has come of it so far.
-
-    ``undo`` takes back what was stored, last first; ``outbox`` is what the bus is to get when all else has worked.
-    """
+    """One call of generate-events: what was asked, what has come of it so far, and how to undo that, last first."""
 
     account: Id
     handler_id: Id
@@ -117,7 +113,6 @@ class Emission:
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
-    outbox: list[Message] = field(default_factory=list)
 
     @property
     def location(self) -> Location:

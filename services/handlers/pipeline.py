@@ -355,7 +355,7 @@ async def store_events(emission: Emission, services: Services) -> None:
     else:
         for place, event in enumerate(events):
             event_rules.check(emission.account, event, f"events.{place}.")
-        emission.outbox.append(to_be_saved(emission.account, events))
+        await services.bus.publish(to_be_saved(emission.account, events))
 
 
 def to_be_saved(account: Id, events: list[Event]) -> Message:
@@ -363,7 +363,7 @@ def to_be_saved(account: Id, events: list[Event]) -> Message:
     return Message(EVENTS_SAVE, account, {"events": [event.model_dump() for event in events]})
 
 
-async def notify(emission: Emission, _: Services) -> None:
+async def notify(emission: Emission, services: Services) -> None:
     """Tell whom the policies name of the events that pass: callbacks, and the account's subscribers.
 
     The events are stored by now: a full queue of callbacks (a receiver that is down) is counted, not answered.
@@ -371,12 +371,14 @@ async def notify(emission: Emission, _: Services) -> None:
     storage = emission.policies.storage_policy
     for callback in storage.callbacks:
         topic = CALLBACKS if callback.type == "http" else EVENTS_NOTIFY
-        _tell(emission, topic, _passing(emission, callback.enable, callback.filters), callback)
+        await _tell(emission, services, topic, _passing(emission, callback.enable, callback.filters), callback)
     policy = storage.notification_policy
-    _tell(emission, EVENTS_NOTIFY, _passing(emission, policy.send_notification, policy.filters))
+    await _tell(emission, services, EVENTS_NOTIFY, _passing(emission, policy.send_notification, policy.filters))
 
 
-def _tell(emission: Emission, topic: str, drafts: list[Draft], callback: Callback | None = None) -> None:
+async def _tell(
+    emission: Emission, services: Services, topic: str, drafts: list[Draft], callback: Callback | None = None
+) -> None:
     if not drafts:
         return
     body: dict[str, Any] = {
@@ -385,13 +387,13 @@ def _tell(emission: Emission, topic: str, drafts: list[Draft], callback: Callbac
     }
     if callback and topic == CALLBACKS:
         body["callback"] = callback.model_dump()
-    emission.outbox.append(Message(topic, emission.account, body))
-
-
-async def publish(emission: Emission, services: Services) -> None:
-    """Everything for the bus at once and last: what was handed over cannot be taken back."""
-    if emission.outbox:
-        await services.bus.publish(*emission.outbox)
+    try:
+        await services.bus.publish(Message(topic, emission.account, body))
+    except MienError as refusal:
+        if refusal.code is not Code.OVERLOADED:
+            raise
+        UNTOLD.labels(topic).inc(len(drafts))
+        log.warning("%d events were not told of on %s: %s", len(drafts), topic, refusal.detail)
 
 
 def _passing(emission: Emission, switch: int, filters: Filters) -> list[Draft]:
@@ -412,5 +414,4 @@ STEPS: tuple[Step, ...] = (
     store_faces,
     store_events,
     notify,
-    publish,
 )

@@ -34,7 +34,7 @@ async def test_a_receiver_that_is_down_does_not_stop_events_from_being_stored() 
         meta=None,
         created=clock.now(),
         ended=None,
-        sources=[],
+        pictures=[],
         drafts=[Draft(new_id(), [], FaceAttributes(), None, None, [])],
     )
     absent = None
