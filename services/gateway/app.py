@@ -11,7 +11,7 @@ from aiohttp import web
 from libs.common.http.routes import JSON, MSGPACK
 from libs.common.http.server import VERSION, Health, build_app
 from libs.common.wire.base import pack
-from services.gateway.paths import PREFIX, public_content, public_json, public_path
+from services.gateway.paths import PREFIX, is_content, public_content, public_json, public_path
 from services.gateway.upstream import Table
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -51,6 +51,8 @@ def build(tables: Mapping[str, Table], health: Health, max_body_bytes: int) -> w
 async def _translate(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Services answer with their own paths; callers of the gateway get the gateway's."""
     response = await handler(request)
+    if request.method == "GET" and is_content(request.path):
+        return response
     if "Location" in response.headers:
         response.headers["Location"] = public_path(response.headers["Location"])
     if isinstance(response, web.Response) and isinstance(response.body, bytes):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from pydantic_core import from_json, to_json
+
 from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, OBJECTS, ORIGINS
 
 PREFIX = "/6"
@@ -38,18 +40,28 @@ def public_path(path: str) -> str:
     return PREFIX + place + path[found.end() :]
 
 
+def is_content(path: str) -> bool:
+    """Whether GET of this path answers bytes that a caller stored, which nobody may change."""
+    return any(path.startswith(f"{PREFIX}{public}/") for public, _, _ in SHORTCUTS)
+
+
 def public_json(body: bytes) -> bytes:
     """A JSON answer with the services' paths under its url keys replaced."""
+    if b'"meta":{' in body:
+        return to_json(public_content(from_json(body)))
     return _IN_JSON.sub(lambda found: found[1] + public_path(found[2].decode()).encode(), body)
 
 
 def public_content(content: Any) -> Any:
-    """As :func:`public_json`, for decoded content."""
+    """As :func:`public_json`, for decoded content. What callers put into ``meta`` stays as it is."""
     if isinstance(content, dict):
-        return {
-            key: public_path(value) if key in _URL_KEYS and isinstance(value, str) else public_content(value)
-            for key, value in content.items()
-        }
+        return {key: _public_value(key, value) for key, value in content.items()}
     if isinstance(content, list):
         return [public_content(item) for item in content]
     return content
+
+
+def _public_value(key: Any, value: Any) -> Any:
+    if key == "meta":
+        return value
+    return public_path(value) if key in _URL_KEYS and isinstance(value, str) else public_content(value)

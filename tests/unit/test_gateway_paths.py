@@ -27,3 +27,12 @@ def test_paths_are_translated_and_everything_else_is_left_alone(inner: str, publ
         f'{{"url":"{public}","user_data":"{inner}"}}'.encode()
     )
     assert public_content([{"avatar": inner, "note": inner}]) == [{"avatar": public, "note": inner}]
+
+
+def test_what_callers_wrote_themselves_is_left_alone() -> None:
+    event = b'{"url":"/2/events/7","meta":{"url":"/2/events/7","big":12345678901234567890123,"share":0.1}}'
+    assert public_json(event) == event.replace(b"/2/events/7", b"/6/events/7", 1)
+    assert public_content({"url": "/3/faces/7", "meta": {"url": "/3/faces/7"}}) == {
+        "url": "/6/faces/7",
+        "meta": {"url": "/3/faces/7"},
+    }

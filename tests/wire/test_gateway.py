@@ -103,6 +103,16 @@ async def test_answers_come_as_msgpack_to_who_asks_for_it(suite: RunningSuite) -
             assert (answer.status, (await answer.json())["error_code"]) == (406, 12023)
 
 
+async def test_a_stored_object_comes_back_as_it_was_sent(suite: RunningSuite) -> None:
+    content = b'{"url": "/3/faces/7"}'
+    async with aiohttp.ClientSession(suite.url, headers=ACCOUNT) as session:
+        async with session.post("/6/objects", data=content, headers={"Content-Type": "application/json"}) as answer:
+            url = (await answer.json())["url"]
+        assert url.startswith("/6/objects/")
+        async with session.get(url) as answer:
+            assert await answer.read() == content
+
+
 async def test_what_is_not_there_is_said_in_the_contracts_words(suite: RunningSuite) -> None:
     async with aiohttp.ClientSession(suite.url) as session:
         for method, path, headers, expected in (
