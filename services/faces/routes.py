@@ -11,15 +11,15 @@ from libs.common.http.routes import Call, Reply, Routes
 from libs.common.wire.base import Page, Wire
 from libs.common.wire.faces import (
     AttributeDraft,
-    DeleteFaces,
-    DeleteLists,
     Face,
     FaceDraft,
+    FaceIds,
     FaceLinks,
     FacePatch,
     Link,
     ListDraft,
     ListFilter,
+    ListIds,
     TemporaryAttributeDraft,
     WithFaces,
 )
@@ -79,7 +79,7 @@ async def find_faces(call: Call, query: FaceQuery) -> object:
 
 
 @routes.delete("/faces", status=204)
-async def delete_faces(call: Call, query: Ignore, body: DeleteFaces) -> None:
+async def delete_faces(call: Call, query: Ignore, body: FaceIds) -> None:
     """Delete faces: all or none, unless missing ones are to be ignored."""
     await call.service(FACES).delete_faces(call.account, body.face_ids, ignore_missing=bool(query.ignore))
 
@@ -97,7 +97,7 @@ async def count_faces_with_attributes(call: Call, query: CountQuery) -> FacesCou
 
 
 @routes.post("/faces/attributes")
-async def attribute_ids(call: Call, body: DeleteFaces) -> FaceAttributeIds:
+async def attribute_ids(call: Call, body: FaceIds) -> FaceAttributeIds:
     """Ids of the attributes of the given faces."""
     faces = call.service(FACES)
     await faces.require_faces(call.account, body.face_ids)
@@ -256,7 +256,7 @@ async def count_lists(call: Call, query: ListFilter) -> ListsCount:
 
 
 @routes.delete("/lists", status=204)
-async def delete_lists(call: Call, query: WithFaces, body: DeleteLists) -> Reply:
+async def delete_lists(call: Call, query: WithFaces, body: ListIds) -> Reply:
     """Delete lists (204), ``with_faces=1`` their faces as well (202; done when answered)."""
     await call.service(FACES).delete_lists(call.account, body.list_ids, with_faces=bool(query.with_faces))
     return Reply(status=202 if query.with_faces else 204)

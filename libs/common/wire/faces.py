@@ -161,11 +161,15 @@ class Link(FaceLinks):
     list_id: Id
 
 
-class DeleteFaces(Wire):
+class FaceIds(Wire):
+    """Body of DELETE /faces and POST /faces/attributes."""
+
     face_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)]
 
 
-class DeleteLists(Wire):
+class ListIds(Wire):
+    """Body of DELETE /lists."""
+
     list_ids: Annotated[list[Id], Field(min_length=1, max_length=1000)]
 
 
