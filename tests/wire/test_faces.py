@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import contextlib
-import sqlite3
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -579,27 +576,3 @@ async def test_the_service_keeps_its_file_across_starts(tmp_path: Path) -> None:
             assert (await http("GET", "/healthcheck")).status == 200
         await servers.stop()
         await part.stop()
-
-
-async def test_the_sweep_goes_on_after_the_store_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    swept = asyncio.Event()
-
-    class Failing(Faces):
-        failures = 1
-
-        def __init__(self) -> None:
-            """A store is not needed."""
-
-        async def sweep(self) -> None:
-            if self.failures:
-                self.failures -= 1
-                raise sqlite3.OperationalError("disk I/O error")
-            swept.set()
-
-    monkeypatch.setattr(faces_app, "SWEEP_INTERVAL_S", 0)
-    sweeping = asyncio.create_task(faces_app.sweep_forever(Failing()))
-    async with asyncio.timeout(10):
-        await swept.wait()
-    sweeping.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await sweeping
