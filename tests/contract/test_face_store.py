@@ -67,7 +67,7 @@ face_drafts = st.builds(
     face_id=ids,
     user_data=words,
     event_id=optional(st.sampled_from(IDS[:2])),
-    external_id=optional(st.sampled_from(["x", "y", "z"])),
+    external_id=optional(st.sampled_from(["x", "y", "z", "x\0y"])),
     lists=st.lists(st.sampled_from(IDS[:2]), unique=True),
     attribute=optional(st.builds(AttributeDraft, attribute_id=st.sampled_from(IDS[:2]))),
 )
@@ -87,7 +87,7 @@ face_filters = filters(
     list_id=st.sampled_from(IDS[:3]),
     face_ids=st.lists(ids),
     attribute_ids=st.lists(st.sampled_from(IDS[:3])),
-    external_ids=st.lists(st.sampled_from(["x", "y", "no"])),
+    external_ids=st.lists(st.sampled_from(["x", "y", "no", "x\0y"])),
     face_id__gte=ids,
     face_id__lt=ids,
     create_time__gte=moments,
