@@ -326,8 +326,11 @@ async def _read_form(request: web.Request, limits: Limits, budget: Budget) -> In
     try:
         async for part in reader:
             await form.add(part)
-    except (ValueError, RuntimeError, BadHttpMessage) as wrong:
-        raise MienError(Code.BAD_MULTIPART, f"malformed multipart body: {wrong}") from None
+    except (ValueError, RuntimeError, BadHttpMessage):
+        # what aiohttp says quotes the bytes it stumbled over
+        raise MienError(
+            Code.BAD_MULTIPART, "malformed: a boundary or a header of the form is wrong, or its end is missing"
+        ) from None
     return form.inputs()
 
 
