@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sqlite3
 import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
@@ -77,7 +78,7 @@ def up(as_json: AsJson = False) -> None:
     try:
         with asyncio.Runner(loop_factory=_event_loop) as runner:
             runner.run(suite.run(settings, announce))
-    except (MienError, OSError) as failure:
+    except (MienError, OSError, sqlite3.Error) as failure:
         _fail(f"did not start: {failure}", NOT_STARTED)
 
 

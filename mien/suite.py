@@ -55,7 +55,8 @@ class Suite:
     async def start(self) -> None:
         """Build, serve, and begin to warm the models.
 
-        Raises OSError when a port is taken, REQUEST_CONFLICT when another process works on the data folder.
+        Raises OSError when a port is taken, REQUEST_CONFLICT when another process works on the data folder,
+        sqlite3.Error naming a database that cannot be opened.
         """
         self._take_folder()
         try:
@@ -71,6 +72,8 @@ class Suite:
 
     async def stop(self) -> None:
         """Stop answering, finish what was begun, close every store."""
+        for part in self._parts:
+            await part.turn_away()
         await self._servers.stop()
         if self._bus:
             await self._bus.stop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -10,10 +11,13 @@ from datetime import datetime
 from pathlib import Path
 
 import obstore
+from obstore.exceptions import GenericError
 from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
 LISTED = 1000
+NO_SPACE = f"(os error {errno.ENOSPC})"
+"""How obstore words it; it has no exception of its own for a full disk."""
 REMEMBERED = 10_000
 """Folders known to be on the disk; with a folder per hour and byte, forgetting them now and then is cheap."""
 
@@ -57,7 +61,13 @@ class FolderObjects(StoreObjects):
         self._synced: set[Path] = set()
 
     async def put(self, key: str, data: bytes) -> None:
-        await super().put(key, data)
+        """Raises OSError (ENOSPC) when the disk is full."""
+        try:
+            await super().put(key, data)
+        except GenericError as failure:
+            if NO_SPACE in str(failure):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), key) from failure
+            raise
         if self._durable:
             await asyncio.to_thread(self._sync, self._folder / key)
 

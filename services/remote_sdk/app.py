@@ -35,6 +35,7 @@ async def build(settings: SdkSettings, images: ports.Images, fetcher: Fetcher) -
             LIMITS: Limits(images=settings.max_images, image_bytes=settings.max_image_bytes),
         },
         start=life.start,
+        turn_away=worker.stop,
         stop=life.stop,
         health=life.health,
     )

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from aiohttp import web
@@ -20,6 +23,16 @@ from libs.common.ids import REQUEST_ID, new_request_id
 MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
 """Of a request's first line: room for a thousand ids in a query."""
+LARGEST_AT_ONCE = 4
+"""Bodies of the largest size that an application holds at one moment, or as many bytes in smaller ones."""
+UNSAID = 1 / 8
+"""What a body that does not say its length is taken for, in parts of the largest."""
+BODY_S = 120.0
+"""In which a request's body must have come."""
+IDLE_S = 75.0
+"""How long a connection may be silent, or take for the head of its first request."""
+SHUTDOWN_S = 4.0
+"""Requests in flight get this long to finish; a body that has not come whole gets no longer."""
 VERSION = {"Version": {"api": 6, "major": 0, "minor": 1, "patch": 0}}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -29,6 +42,29 @@ log = logging.getLogger("mien.http")
 REQUESTS = Counter("mien_http_requests_total", "Requests answered", ["service", "method", "route", "status"])
 SECONDS = Histogram("mien_http_request_seconds", "Time to answer", ["service", "method", "route"])
 SERVICE = web.AppKey("service", str)
+
+
+class Room:
+    """The bytes of bodies an application may hold at one moment, for as long as it works on their requests."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._held = 0
+
+    @contextmanager
+    def held(self, size: int) -> Iterator[None]:
+        """Raises OVERLOADED when there is no room for ``size`` more bytes beside what is held."""
+        if self._held and self._held + size > self._limit:
+            detail = f"{self._held} bytes of other requests are being worked on and {size} came; {self._limit} may be"
+            raise MienError(Code.OVERLOADED, detail, retry_after_s=1)
+        self._held += size
+        try:
+            yield
+        finally:
+            self._held -= size
+
+
+ROOM = web.AppKey("room", Room)
 
 _STATUS_CODES = {
     404: Code.ROUTE_MISSING,
@@ -51,6 +87,7 @@ def build_app(
     """
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_identify, _explain, _bound])
     app[SERVICE] = title
+    app[ROOM] = Room(LARGEST_AT_ONCE * max_body_bytes)
     documented = []
     for prefix, routes in tables:
         for route in routes:
@@ -111,9 +148,18 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         response = _error(MienError(Code.BAD_BODY, f"the body cannot be read: {_one_line(wrong)}"))
         response.force_close()  # nobody knows where the next request would begin
         return response
-    except Exception:
+    except Exception as failure:
+        if _is_full(failure):
+            log.error("no space left: %s %s: %s", request.method, request.path, failure)
+            return _error(MienError(Code.STORAGE_FULL, "nothing was stored; free some space and send it again"))
         log.exception("unexpected failure on %s %s", request.method, request.path)
         return _error(MienError(Code.INTERNAL, "the failure was logged under this request id"))
+
+
+def _is_full(failure: Exception) -> bool:
+    if isinstance(failure, sqlite3.Error):
+        return getattr(failure, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
+    return isinstance(failure, OSError) and failure.errno == errno.ENOSPC
 
 
 def _http_detail(request: web.Request, error: web.HTTPException) -> str:
@@ -134,11 +180,32 @@ def _error(error: MienError) -> web.Response:
 
 @web.middleware
 async def _bound(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse a body that says it is too large before reading any of it."""
-    limit = request.app._client_max_size
-    if request.content_length is not None and request.content_length > limit:
-        raise MienError(Code.BODY_TOO_LARGE, f"{request.content_length} bytes; a request may have {limit}")
-    return await handler(request)
+    """Refuse a body that says it is too large, or that there is no room for, before reading any of it."""
+    limit, size = request.app._client_max_size, request.content_length
+    if size is not None and size > limit:
+        raise MienError(Code.BODY_TOO_LARGE, f"{size} bytes; a request may have {limit}")
+    if size is None:
+        size = int(limit * UNSAID) if request.can_read_body else 0
+    with request.app[ROOM].held(size):
+        return await _while_body_comes(request, handler)
+
+
+async def _while_body_comes(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Give up a request whose body does not come; once it is here, the handler may take its time."""
+    deadline = asyncio.timeout(BODY_S)
+
+    def arrived() -> None:
+        with suppress(RuntimeError):  # answered already, without reading to the end
+            deadline.reschedule(None)
+
+    try:
+        async with deadline:
+            request.content.on_eof(arrived)
+            return await handler(request)
+    except TimeoutError:
+        if not deadline.expired():
+            raise
+        raise MienError(Code.BAD_BODY, f"the body did not come within {BODY_S:g} s", status=408) from None
 
 
 def _constant(content: dict[str, Any]) -> Handler:
@@ -173,7 +240,12 @@ class Servers:
     async def start(self, app: web.Application, host: str, port: int) -> int:
         """Serve ``app``; port 0 takes a free one. Returns the port. Raises OSError when it is taken."""
         runner = web.AppRunner(
-            app, max_line_size=MAX_LINE_BYTES, access_log=None, handle_signals=False, shutdown_timeout=10.0
+            app,
+            max_line_size=MAX_LINE_BYTES,
+            keepalive_timeout=IDLE_S,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=SHUTDOWN_S,
         )
         await runner.setup()
         self._runners.append(runner)
@@ -182,7 +254,7 @@ class Servers:
         return runner.addresses[0][1]
 
     async def stop(self) -> None:
-        """Stop accepting, let requests in flight finish, close."""
-        for runner in self._runners:
+        """Stop accepting, let requests in flight finish, close; what was served last, which calls the others, first."""
+        for runner in reversed(self._runners):
             await runner.cleanup()
         self._runners.clear()

@@ -47,9 +47,12 @@ class Database:
         self._closed = False
 
     async def open(self) -> Database:
-        """Create the file and its schema. Raises sqlite3.DatabaseError when the file is something else."""
+        """Create the file and its schema. Raises sqlite3.DatabaseError naming the file when it is something else."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        await asyncio.to_thread(self._prepare)
+        try:
+            await asyncio.to_thread(self._prepare)
+        except sqlite3.DatabaseError as fault:
+            raise sqlite3.DatabaseError(f"{self._path}: {fault}") from fault
         self._writer.start()
         return self
 
@@ -123,9 +126,11 @@ class Database:
             outcomes = [(done, *_attempt(connection, work)) for work, done in batch]
             connection.execute("COMMIT")
         except sqlite3.Error as failure:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             outcomes = [(done, None, failure) for _, done in batch]
+            # on a failing disk this fails too; the thread must live, and the next batch will try again
+            with contextlib.suppress(sqlite3.Error):
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
         for done, result, failure in outcomes:
             if failure is None:
                 done.set_result(result)
