@@ -125,7 +125,7 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             outcomes = [(done, *_attempt(connection, work)) for work, done in batch]
             connection.execute("COMMIT")
-        except sqlite3.Error as failure:
+        except Exception as failure:
             outcomes = [(done, None, failure) for _, done in batch]
             # on a failing disk this fails too; the thread must live, and the next batch will try again
             with contextlib.suppress(sqlite3.Error):
@@ -143,6 +143,8 @@ def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> tuple[Any, Base
     try:
         result = work(connection)
     except Exception as failure:
+        if not connection.in_transaction:  # on a full disk SQLite undoes the whole batch itself
+            raise
         connection.execute("ROLLBACK TO one")
         connection.execute("RELEASE one")
         return None, failure

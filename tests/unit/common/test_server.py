@@ -1,0 +1,133 @@
+"""The HTTP edge under bad weather: no room, no space, bodies that do not come."""
+
+import asyncio
+import errno
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from libs.common.errors import Code
+from libs.common.http import server
+from libs.common.http.routes import Call, Routes
+from libs.common.http.server import LARGEST_AT_ONCE, Servers, build_app
+from libs.common.storage.sqlite import Database
+
+LARGEST = 1000
+
+Work = Callable[[], Awaitable[object]]
+
+
+async def healthy() -> dict[str, object]:
+    return {}
+
+
+class Edge:
+    """A server with one route that reads the body, says that it came, and does ``work``."""
+
+    def __init__(self) -> None:
+        self.came = asyncio.Semaphore(0)
+        self.work: Work = healthy
+        self.routes = Routes("edge", "/1")
+        self.routes.post("/things")(self._post)
+
+    async def _post(self, call: Call) -> dict[str, object]:
+        await call.request.read()
+        self.came.release()
+        await self.work()
+        return {}
+
+
+@pytest.fixture
+def edge() -> Edge:
+    return Edge()
+
+
+@pytest.fixture
+async def port(edge: Edge) -> AsyncIterator[int]:
+    servers = Servers()
+    app = build_app("edge", [("/1", edge.routes)], healthy, max_body_bytes=LARGEST)
+    yield await servers.start(app, "127.0.0.1", 0)
+    await servers.stop()
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+async def test_bodies_beyond_what_memory_is_for_are_turned_away_until_there_is_room(
+    edge: Edge, port: int, session: aiohttp.ClientSession
+) -> None:
+    url, go_on = f"http://127.0.0.1:{port}/1/things", asyncio.Event()
+    edge.work = go_on.wait
+    held = [asyncio.create_task(session.post(url, data=b"x" * LARGEST)) for _ in range(LARGEST_AT_ONCE)]
+    for _ in held:
+        await edge.came.acquire()
+
+    refused = await session.post(url, data=b"x")
+
+    assert (refused.status, (await refused.json())["error_code"]) == (503, Code.OVERLOADED.number)
+    assert refused.headers["Retry-After"] == "1"
+    assert (await session.get(f"http://127.0.0.1:{port}/version")).status == 200
+    go_on.set()
+    assert [answer.status for answer in await asyncio.gather(*held)] == [200] * LARGEST_AT_ONCE
+    assert (await session.post(url, data=b"x")).status == 200
+
+
+async def test_a_body_that_does_not_come_is_given_up(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "BODY_S", 0.05)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /1/things HTTP/1.1\r\nHost: edge\r\nContent-Length: 100\r\n\r\nhalf a bo")
+
+    answer = await asyncio.wait_for(reader.readuntil(b"}"), 5)
+
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the body did not come within 0.05 s" in answer
+    writer.close()
+
+
+async def test_once_its_body_is_here_a_request_may_take_its_time(
+    edge: Edge, port: int, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "BODY_S", 0.05)
+    edge.work = lambda: asyncio.sleep(0.15)
+    assert (await session.post(f"http://127.0.0.1:{port}/1/things", data=b"whole")).status == 200
+
+
+async def test_a_head_that_does_not_come_is_hung_up_on(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "IDLE_S", 0.05)
+    servers = Servers()
+    port = await servers.start(build_app("edge", [("/1", edge.routes)], healthy), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /vers")
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    await servers.stop()
+
+
+async def test_a_full_disk_is_said_and_is_no_end(
+    edge: Edge, port: int, session: aiohttp.ClientSession, tmp_path: Path
+) -> None:
+    database = await Database(tmp_path / "things.db", "CREATE TABLE IF NOT EXISTS thing (data BLOB);").open()
+
+    def write_with(pages: int) -> Work:
+        def work(db: sqlite3.Connection) -> None:
+            db.execute(f"PRAGMA max_page_count = {pages}")
+            db.execute("INSERT INTO thing VALUES (zeroblob(100000))")
+
+        return lambda: database.write(work)
+
+    async def no_file() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    answers = []
+    for edge.work in (write_with(1), no_file, write_with(1000)):
+        answer = await session.post(f"http://127.0.0.1:{port}/1/things", data=b"x")
+        answers.append((answer.status, (await answer.json()).get("error_code")))
+    await database.close()
+
+    assert answers == [(507, Code.STORAGE_FULL.number)] * 2 + [(200, None)]
