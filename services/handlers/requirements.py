@@ -121,6 +121,21 @@ def check(policies: Policies, *, callbacks_allowed: bool) -> None:
             )
 
 
+def unmask(policies: Policies, stored: Policies | None) -> None:
+    """Give a handler that was shown, changed and sent back the passwords its masks stand for.
+
+    A mask that stands for no stored password of that URL and login is left, for :func:`check` to refuse.
+    """
+    known = {
+        (callback.url, callback.authorization.login): callback.authorization.password
+        for callback in (stored.storage_policy.callbacks if stored else ())
+        if callback.authorization
+    }
+    for callback in policies.storage_policy.callbacks:
+        if (sign := callback.authorization) and sign.password == MASK:
+            sign.password = known.get((callback.url, sign.login), MASK)
+
+
 def filters_in(policies: Policies) -> Iterator[tuple[str, Filters]]:
     """Every filter object with its path inside the policies."""
     for number, policy in enumerate(policies.match_policy):

@@ -175,5 +175,5 @@ def _masked(handler: Handler) -> Handler:
     if handler.policies:
         for callback in handler.policies.storage_policy.callbacks:
             if callback.authorization:
-                callback.authorization.password = "***"  # noqa: S105
+                callback.authorization.password = MASK
     return handler

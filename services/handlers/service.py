@@ -80,6 +80,7 @@ class Handlers:
         """The new version. Raises HANDLER_MISSING and as :meth:`create`."""
         stored = await self.get(account, handler_id)
         if draft.policies:
+            requirements.unmask(draft.policies, stored.policies)
             await self.validate(account, draft.policies)
         version = await self._store.replace(self._handler(account, stored.handler_id, draft))
         if version is None:

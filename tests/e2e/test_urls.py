@@ -93,8 +93,9 @@ async def test_a_callback_that_fails_is_made_again_with_the_same_event(
     policies = {"storage_policy": {"callbacks": [callback]}}
     async with MienClient(open_suite.url, account=new_id()) as client:
         handler_id = await client.handlers.create(policies)
-        [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events
         shown = await client.handlers.get(handler_id)
+        await client.handlers.replace(handler_id, shown.policies)  # as an editor would that shows and sends back
+        [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events
     assert "secret" not in shown.model_dump_json()
     (_, refused), (headers, taken) = await neighbour.called(2)
     assert refused == taken

@@ -134,3 +134,14 @@ def test_every_list_is_named_once() -> None:
         storage_policy={"face_policy": {"link_to_lists_policy": [{"list_id": LIST}]}},
     )
     assert requirements.lists_in(wanted) == [LIST]
+
+
+def test_a_mask_sent_back_keeps_the_password_of_the_same_receiver_only() -> None:
+    def calling(login: str, password: str) -> Policies:
+        sign = {"type": "basic", "login": login, "password": password}
+        return policies(storage_policy={"callbacks": [{"type": "http", "url": "http://a/", "authorization": sign}]})
+
+    kept, lost = calling("me", "***"), calling("you", "***")
+    for sent_back in (kept, lost):
+        requirements.unmask(sent_back, calling("me", "secret"))
+    assert (kept, lost) == (calling("me", "secret"), calling("you", "***"))
