@@ -142,18 +142,22 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
             raise
         code = _STATUS_CODES.get(error.status, Code.BAD_BODY if error.status < 500 else Code.INTERNAL)
         return _error(MienError(code, _http_detail(request, error), status=error.status))
-    except (ConnectionError, asyncio.IncompleteReadError):
-        raise
     except web.RequestPayloadError as wrong:
         response = _error(MienError(Code.BAD_BODY, f"the body cannot be read: {_one_line(wrong)}"))
         response.force_close()  # nobody knows where the next request would begin
         return response
     except Exception as failure:
-        if _is_full(failure):
-            log.error("no space left: %s %s: %s", request.method, request.path, failure)
-            return _error(MienError(Code.STORAGE_FULL, "nothing was stored; free some space and send it again"))
-        log.exception("unexpected failure on %s %s", request.method, request.path)
-        return _error(MienError(Code.INTERNAL, "the failure was logged under this request id"))
+        return _error(_unexpected(request, failure))
+
+
+def _unexpected(request: web.Request, failure: Exception) -> MienError:
+    if isinstance(failure, ConnectionError) and request.transport is None:
+        return MienError(Code.BAD_BODY, "the caller hung up before the end of the body")  # for the log and the count
+    if _is_full(failure):
+        log.error("no space left: %s %s: %s", request.method, request.path, failure)
+        return MienError(Code.STORAGE_FULL, "nothing was stored; free some space and send it again")
+    log.error("unexpected failure on %s %s", request.method, request.path, exc_info=failure)
+    return MienError(Code.INTERNAL, "the failure was logged under this request id")
 
 
 def _is_full(failure: Exception) -> bool:

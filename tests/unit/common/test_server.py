@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -28,12 +29,14 @@ class Edge:
     """A server with one route that reads the body, says that it came, and does ``work``."""
 
     def __init__(self) -> None:
+        self.began = asyncio.Semaphore(0)
         self.came = asyncio.Semaphore(0)
         self.work: Work = healthy
         self.routes = Routes("edge", "/1")
         self.routes.post("/things")(self._post)
 
     async def _post(self, call: Call) -> dict[str, object]:
+        self.began.release()
         await call.request.read()
         self.came.release()
         await self.work()
@@ -107,6 +110,21 @@ async def test_a_head_that_does_not_come_is_hung_up_on(edge: Edge, monkeypatch: 
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
     await servers.stop()
+
+
+async def test_a_caller_that_hangs_up_in_its_body_is_no_error_of_ours(
+    edge: Edge, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    servers = Servers()
+    port = await servers.start(build_app("edge", [("/1", edge.routes)], healthy), "127.0.0.1", 0)
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"POST /1/things HTTP/1.1\r\nHost: edge\r\nContent-Length: 100\r\n\r\nhalf a bo")
+    await edge.began.acquire()
+    writer.close()
+    await servers.stop()
+    assert "edge POST /1/things 400" in caplog.text
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 async def test_a_full_disk_is_said_and_is_no_end(
