@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -39,11 +40,12 @@ def open_bus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OpenBus:
 
 
 class Inbox:
-    """A consumer that keeps what it got; the first ``failures`` deliveries of each message fail."""
+    """A consumer that keeps what it got; the first ``failures`` deliveries of each message raise ``failure``."""
 
-    def __init__(self, failures: int = 0) -> None:
+    def __init__(self, failures: int = 0, failure: type[Exception] = ValueError) -> None:
         self.messages: list[Message] = []
         self._failures = failures
+        self._failure = failure
         self._changed = asyncio.Condition()
 
     async def __call__(self, message: Message) -> None:
@@ -51,7 +53,7 @@ class Inbox:
             self.messages.append(message)
             self._changed.notify_all()
         if message.attempt <= self._failures:
-            raise ValueError("not yet")
+            raise self._failure("not yet")
 
     async def holds(self, count: int) -> list[Message]:
         async with asyncio.timeout(PATIENCE_S), self._changed:
@@ -127,6 +129,15 @@ async def test_a_message_that_keeps_failing_does_not_stop_the_others(open_bus: O
         for number in range(3):
             await bus.publish(message(number))
         assert [one.body["number"] for one in await inbox.holds(2)] == [1, 2]
+
+
+async def test_a_store_that_fails_for_long_costs_no_message(open_bus: OpenBus) -> None:
+    inbox = Inbox(failures=5, failure=sqlite3.OperationalError)
+    async with open_bus(attempts=2) as bus:
+        bus.subscribe("facts", "store", inbox)
+        await bus.start()
+        await bus.publish(message(1))
+        assert [one.attempt for one in await inbox.holds(6)] == [1, 2, 3, 4, 5, 6]
 
 
 async def test_publishing_the_same_message_twice_delivers_it_once(open_bus: OpenBus) -> None:

@@ -151,7 +151,8 @@ class LocalBus:
         text = fault(failure) if isinstance(failure, ValidationError) else failure
         reason = f"{type(failure).__name__}: {text}"
         message_id, attempt = row["message_id"], row["attempt"]
-        if attempt >= self._attempts:
+        # a disk that is full or fails is no fault of the message, which may have been acknowledged already
+        if attempt >= self._attempts and not isinstance(failure, sqlite3.OperationalError):
             log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, reason)
             DEAD.labels(queue).inc()
             await self._database.write(lambda db: _bury(db, queue, row, reason))
