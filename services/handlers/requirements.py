@@ -30,6 +30,10 @@ USUAL_TARGETS = {
 """What is kept when a search names no targets."""
 
 
+MASK = "***"
+"""What is shown in place of a callback's password."""
+
+
 def targets_of(policy: MatchPolicy) -> tuple[str, ...]:
     """The keys of a candidate that a search answers with."""
     return tuple(policy.targets) if policy.targets is not None else USUAL_TARGETS[policy.candidates.origin]
@@ -113,12 +117,7 @@ def check(policies: Policies, *, callbacks_allowed: bool) -> None:
     _check_face_checks(policies)
     for path, filters in filters_in(policies):
         _check_filter(policies, path, filters)
-    for number, callback in enumerate(policies.storage_policy.callbacks):
-        if callback.type == "http" and callback.enable and not callbacks_allowed:
-            raise _fault(
-                f"storage_policy.callbacks.{number}.url",
-                "this deployment makes no calls to URLs: set MIEN_FETCH_ALLOW_URLS",
-            )
+    _check_callbacks(policies, allowed=callbacks_allowed)
 
 
 def unmask(policies: Policies, stored: Policies | None) -> None:
@@ -207,6 +206,15 @@ def _check_face_checks(policies: Policies) -> None:
             )
         if isinstance(wanted.threshold, list):
             raise _fault(f"{path}.threshold", 'a numeric check takes {"min": x, "max": y}')
+
+
+def _check_callbacks(policies: Policies, *, allowed: bool) -> None:
+    for number, callback in enumerate(policies.storage_policy.callbacks):
+        path = f"storage_policy.callbacks.{number}"
+        if callback.type == "http" and callback.enable and not allowed:
+            raise _fault(f"{path}.url", "this deployment makes no calls to URLs: set MIEN_FETCH_ALLOW_URLS")
+        if callback.authorization and callback.authorization.password == MASK:
+            raise _fault(f"{path}.authorization.password", f"{MASK} is shown in place of one; send the password itself")
 
 
 def _check_filter(policies: Policies, path: str, filters: Filters) -> None:

@@ -18,6 +18,7 @@ from libs.common.wire.policies import Policies
 from services.handlers.emission import Picture
 from services.handlers.raw import RawEvent
 from services.handlers.records import event_url
+from services.handlers.requirements import MASK
 from services.handlers.service import Handlers, Request
 
 PREFIX = "/1"
