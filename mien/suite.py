@@ -106,7 +106,8 @@ class Suite:
         images = self._add(await image_store.build(data / "images", settings.durable), ports.Images)
         known = self._add(await faces.build(data / "faces.db", settings.durable), ports.Faces)
         stored = self._add(await events.build(data / "events.db", settings.durable, bus), ports.Events)
-        sdk = self._add(await remote_sdk.build(settings.sdk, images, fetcher), ports.Sdk)
+        inference = await remote_sdk.build(settings.sdk, images, fetcher, max_body_bytes=settings.max_body_bytes)
+        sdk = self._add(inference, ports.Sdk)
         search = self._add(await matcher.build(known, stored), ports.Matcher)
         self._parts.append(
             await handlers.build(
@@ -175,6 +176,8 @@ async def run(settings: Settings, announce: Callable[[dict[str, str]], None]) ->
         loop.add_signal_handler(name, stopped.set)
     suite = Suite(settings)
     await suite.start()
-    announce(suite.addresses)
-    await stopped.wait()
-    await suite.stop()
+    try:
+        announce(suite.addresses)
+        await stopped.wait()
+    finally:
+        await suite.stop()

@@ -9,6 +9,7 @@ from libs.common import ports
 from libs.common.errors import Code, MienError
 from libs.common.http.fetch import Fetcher
 from libs.common.http.inputs import Limits, Sources
+from libs.common.http.server import MAX_BODY_BYTES
 from libs.common.part import Part
 from libs.common.settings import SdkSettings
 from services.remote_sdk.catalogue import Catalogue
@@ -18,7 +19,9 @@ from services.remote_sdk.service import Sdk
 from services.remote_sdk.worker import Worker
 
 
-async def build(settings: SdkSettings, images: ports.Images, fetcher: Fetcher) -> Part:
+async def build(
+    settings: SdkSettings, images: ports.Images, fetcher: Fetcher, *, max_body_bytes: int = MAX_BODY_BYTES
+) -> Part:
     """Inference in this process. Its start raises ENGINE_FAILED when models or the device are missing, and warms
     the models in the background; until they are warm the health check answers 503."""
     worker = Worker(settings)
@@ -32,7 +35,7 @@ async def build(settings: SdkSettings, images: ports.Images, fetcher: Fetcher) -
         ports=(ports.Sdk,),
         context={
             SOURCES: Sources(fetch=fetcher.get, stored=images.get),
-            LIMITS: Limits(images=settings.max_images, image_bytes=settings.max_image_bytes),
+            LIMITS: Limits(settings.max_images, settings.max_image_bytes, max_body_bytes),
         },
         start=life.start,
         turn_away=worker.stop,
