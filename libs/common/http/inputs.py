@@ -287,6 +287,8 @@ class _EntryReader:
 
     async def _load(self, entry: Entry) -> tuple[bytes, str | None]:
         if entry.image is not None:
+            if len(entry.image) > self._limits.image_bytes * 3 // 2:  # before work that holds up everybody
+                raise _too_large(self._limits)
             return _unbase64(entry.image.encode()), None
         async with self._gate:
             data, kind = await self._fetch(entry)
