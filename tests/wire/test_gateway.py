@@ -132,6 +132,11 @@ async def test_what_is_not_there_is_said_in_the_contracts_words(suite: RunningSu
                 assert set(body) == {"error_code", "desc", "detail", "link"}
 
 
+async def test_a_wrong_method_is_told_the_right_ones(suite: RunningSuite) -> None:
+    async with aiohttp.ClientSession(suite.url) as session, session.put("/6/lists", headers=ACCOUNT) as answer:
+        assert (answer.status, answer.headers["Allow"]) == (405, "DELETE,GET,POST")
+
+
 async def test_a_thousand_ids_fit_into_a_query(client: MienClient) -> None:
     list_id = await client.lists.create()
     assert [one.list_id for one in await client.lists.find(list_ids=[*(new_id() for _ in range(999)), list_id])] == [

@@ -141,7 +141,10 @@ async def _explain(request: web.Request, handler: Handler) -> web.StreamResponse
         if error.status < 400:
             raise
         code = _STATUS_CODES.get(error.status, Code.BAD_BODY if error.status < 500 else Code.INTERNAL)
-        return _error(MienError(code, _http_detail(request, error), status=error.status))
+        response = _error(MienError(code, _http_detail(request, error), status=error.status))
+        if "Allow" in error.headers:
+            response.headers["Allow"] = error.headers["Allow"]
+        return response
     except web.RequestPayloadError as wrong:
         response = _error(MienError(Code.BAD_BODY, f"the body cannot be read: {_one_line(wrong)}"))
         response.force_close()  # nobody knows where the next request would begin
