@@ -30,7 +30,7 @@ from services.faces import app as faces
 from services.gateway import app as gateway
 from services.gateway.upstream import inside, outside
 from services.handlers import app as handlers
-from services.handlers.pipeline import Services
+from services.handlers.ports import Services
 from services.image_store import app as image_store
 from services.matcher import app as matcher
 from services.remote_sdk import app as remote_sdk

@@ -10,7 +10,7 @@ from libs.common.http.inputs import Limits, Sources
 from libs.common.part import Part
 from libs.common.storage.sqlite import Database
 from services.handlers.callbacks import Callbacks
-from services.handlers.pipeline import Services
+from services.handlers.ports import Services
 from services.handlers.routes import HANDLERS, LIMITS, SOURCES, routes
 from services.handlers.service import Handlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers

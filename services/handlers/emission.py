@@ -13,9 +13,9 @@ from libs.common.wire.events import Location, TopMatch
 from libs.common.wire.faces import Face
 from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
 from libs.common.wire.matcher import Match
-from libs.common.wire.policies import Policies
+from libs.common.wire.policies import Filters, Policies
 from libs.common.wire.sdk import ErrorBody, Image, ImageResult, Person
-from services.handlers.filters import Facts, facts_of
+from services.handlers.filters import Facts, facts_of, passes
 
 
 @dataclass
@@ -130,6 +130,10 @@ class Emission:
                 "geo_position": position,
             }
         )
+
+    def passing(self, switch: int, filters: Filters) -> list[Draft]:
+        """The drafts that a policy with this switch (0 off, 1 on) and these filters applies to."""
+        return [draft for draft in self.drafts if passes(filters, draft.facts())] if switch else []
 
     def reports(self) -> list[ImageReport]:
         """How every picture fared, in the order of the call."""

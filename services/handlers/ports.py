@@ -1,12 +1,27 @@
-"""What handlers need of a store and of whoever carries their notifications."""
+"""What handlers need: a store of their own, and the other services."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
+from libs.common.bus.port import Bus
 from libs.common.ids import Id
+from libs.common.ports import Events, Faces, Images, Matcher, Sdk
 from libs.common.wire.base import Page
 from libs.common.wire.handlers import Handler, HandlerFilter
+
+
+@dataclass(frozen=True)
+class Services:
+    """Whom the steps of an emission call."""
+
+    sdk: Sdk
+    faces: Faces
+    events: Events
+    images: Images
+    matcher: Matcher
+    bus: Bus
 
 
 class HandlerStore(Protocol):

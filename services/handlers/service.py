@@ -16,10 +16,10 @@ from libs.common.wire.handlers import EmitQuery, FilteredDetections, Handler, Ha
 from libs.common.wire.policies import Policies
 from services.handlers import pipeline, requirements
 from services.handlers.emission import Emission, Picture
-from services.handlers.pipeline import Services
-from services.handlers.ports import HandlerStore
+from services.handlers.ports import HandlerStore, Services
 from services.handlers.raw import RawEvent, event_of
 from services.handlers.records import emitted
+from services.handlers.steps.storing import to_be_saved
 
 
 @dataclass(frozen=True)
@@ -140,7 +140,7 @@ class Handlers:
         if wait:
             await self._services.events.save(account, [event])
         else:
-            await self._services.bus.publish(pipeline.to_be_saved(account, [event]))
+            await self._services.bus.publish(to_be_saved(account, [event]))
         return event
 
     @staticmethod

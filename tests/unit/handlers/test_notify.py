@@ -8,7 +8,8 @@ from libs.common.wire.estimations import FaceAttributes
 from libs.common.wire.handlers import EmitQuery
 from libs.common.wire.policies import Policies
 from services.handlers.emission import Draft, Emission
-from services.handlers.pipeline import Services, notify
+from services.handlers.ports import Services
+from services.handlers.steps.telling import notify
 
 
 class FullBus:

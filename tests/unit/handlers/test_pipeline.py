@@ -18,6 +18,7 @@ from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import ErrorBody, FaceResult, Image, ImageResult, Person, SdkParams, SdkResult
 from services.handlers import pipeline
 from services.handlers.emission import Emission, Picture
+from services.handlers.ports import Services
 
 
 @dataclass
@@ -60,7 +61,7 @@ class Platform:
 
 async def emit(platform: Any) -> None:
     storage = {"face_policy": {"store_face": 1}, "image_origin_policy": {"store_image": 1}}
-    services = pipeline.Services(platform, platform, platform, platform, platform, platform)
+    services = Services(platform, platform, platform, platform, platform, platform)
     emission = Emission(
         account=new_id(),
         handler_id=new_id(),

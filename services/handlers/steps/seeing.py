@@ -1,0 +1,102 @@
+"""Steps that find out who is in the pictures."""
+
+from __future__ import annotations
+
+from libs.common.ids import new_id
+from libs.common.wire.estimations import FaceAttributes
+from libs.common.wire.handlers import DetectionAttributes, FilteredDetection, FilteredSample
+from libs.common.wire.sdk import FaceResult, FilterReason, ImageResult
+from services.handlers import requirements
+from services.handlers.emission import Draft, Emission, Picture, Seen
+from services.handlers.face_checks import examine
+from services.handlers.ports import Services
+
+
+async def detect(emission: Emission, services: Services) -> None:
+    """Detect, filter and describe everything in one inference call; drafts follow images, then size."""
+    query = emission.query
+    params = requirements.sdk_params(
+        emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes
+    )
+    usable = [(index, picture) for index, picture in enumerate(emission.pictures) if picture.image]
+    if not usable:
+        return
+    result = await services.sdk.estimate([picture.image for _, picture in usable if picture.image], params)
+    seen: list[Seen] = []
+    for (index, picture), image in zip(usable, result.images, strict=True):
+        emission.results[index] = image
+        emission.filtered += [_filtered(picture, face.face, face.filter_reasons) for face in image.filtered]
+        seen += _seen(picture, image)
+    if not query.aggregate_attributes:
+        emission.drafts = [_draft(emission, [one]) for one in seen]
+    elif seen:
+        aggregate = result.aggregate
+        draft = _draft(emission, seen)
+        if aggregate:
+            draft.attributes, draft.descriptor = aggregate.attributes, aggregate.descriptor
+        emission.drafts = [draft]
+
+
+def _seen(picture: Picture, image: ImageResult) -> list[Seen]:
+    """The detections of one picture. A picture that came as a stored sample keeps that sample's id."""
+    sample = picture.sample_id
+    return [
+        Seen(
+            picture,
+            person,
+            face_sample=sample if person.face else None,
+            body_sample=sample if person.body and not person.face else None,
+        )
+        for person in image.persons
+    ]
+
+
+def _draft(emission: Emission, seen: list[Seen]) -> Draft:
+    face, body = seen[0].person.face, seen[0].person.body
+    return Draft(
+        event_id=new_id(),
+        seen=seen,
+        attributes=face.attributes if face else FaceAttributes(),
+        descriptor=face.descriptor if face else None,
+        body_descriptor=body.descriptor if body else None,
+        tags=list(dict.fromkeys(emission.query.tags)),
+    )
+
+
+def _filtered(picture: Picture, face: FaceResult, reasons: list[FilterReason]) -> FilteredDetection:
+    detection = DetectionAttributes(rect=face.rect, attributes=face.attributes)
+    return FilteredDetection(
+        filename=picture.filename,
+        filter_reasons=reasons,
+        detection={"sample": FilteredSample(detection=detection)},
+    )
+
+
+async def check_faces(emission: Emission, _: Services) -> None:
+    """Examine faces by the ``face_quality`` policy; with its filter on, those that fail are rejected."""
+    policy = emission.policies.detect_policy.face_quality
+    if not policy.estimate:
+        return
+    for draft in emission.drafts:
+        for seen in draft.seen:
+            if seen.person.face:
+                seen.person.face.attributes.face_quality = examine(seen.person.face, policy)
+        if policy.filter:
+            draft.seen = [seen for seen in draft.seen if not _rejected(emission, seen)]
+        faces = [seen.person.face for seen in draft.seen if seen.person.face]
+        if faces:
+            draft.attributes.face_quality = faces[0].attributes.face_quality
+    emission.drafts = [draft for draft in emission.drafts if draft.seen]
+
+
+def _rejected(emission: Emission, seen: Seen) -> bool:
+    face = seen.person.face
+    if face is None or face.attributes.face_quality is None or face.attributes.face_quality.status:
+        return False
+    reasons = [
+        FilterReason(filter_name=check.name, object_value=check.object_value, threshold_value=check.threshold)
+        for check in face.attributes.face_quality.checks
+        if not check.result
+    ]
+    emission.filtered.append(_filtered(seen.picture, face, reasons))
+    return True
