@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from libs.common import clock
 from libs.common.clock import Time
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
-from libs.common.wire.base import Unit, Wire
+from libs.common.wire.base import Unit, Wire, fault
 from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes
 from libs.common.wire.events import Event, EventDetection, Location, Tag, TopMatch, Word
 from libs.common.wire.handlers import (
@@ -21,6 +21,8 @@ from libs.common.wire.handlers import (
 )
 from services.handlers.filters import facts_of
 from services.handlers.records import estimated
+
+A = TypeVar("A", FaceAttributes, BodyAttributes)
 
 
 class RawFace(Wire):
@@ -75,7 +77,7 @@ class RawEvent(Wire):
 
 def event_of(account: Id, handler_id: Id, raw: RawEvent) -> Event:
     """The record to store. Raises BAD_BODY on a bad top match."""
-    face, body = _face(raw), _body(raw)
+    face, body = _attributes(raw, "face", FaceAttributes), _attributes(raw, "body", BodyAttributes)
     if raw.face_attributes and raw.face_attributes.basic_attributes:
         face = face.model_copy(update={"basic_attributes": raw.face_attributes.basic_attributes})
     return Event.model_validate(
@@ -113,31 +115,13 @@ _SAME_NAMES = (
 )
 
 
-def _face(raw: RawEvent) -> FaceAttributes:
-    """Aggregated estimations; without them those of the only detection."""
-    if raw.aggregate_estimations.face:
-        return raw.aggregate_estimations.face.get("attributes", FaceAttributes())
-    found = _only(raw).face if _only(raw) else None
-    return (
-        found.detection.attributes
-        if found and isinstance(found.detection.attributes, FaceAttributes)
-        else FaceAttributes()
-    )
-
-
-def _body(raw: RawEvent) -> BodyAttributes:
-    if raw.aggregate_estimations.body:
-        return raw.aggregate_estimations.body.get("attributes", BodyAttributes())
-    found = _only(raw).body if _only(raw) else None
-    return (
-        found.detection.attributes
-        if found and isinstance(found.detection.attributes, BodyAttributes)
-        else BodyAttributes()
-    )
-
-
-def _only(raw: RawEvent) -> Any:
-    return raw.detections[0].samples if len(raw.detections) == 1 else None
+def _attributes(raw: RawEvent, kind: str, model: type[A]) -> A:
+    """Aggregated estimations of faces or bodies; without them those of the only detection."""
+    if aggregate := getattr(raw.aggregate_estimations, kind):
+        return aggregate.get("attributes", model())
+    sample: Sample | None = getattr(raw.detections[0].samples, kind) if len(raw.detections) == 1 else None
+    found = sample.detection.attributes if sample else None
+    return found if isinstance(found, model) else model()
 
 
 def _detections(raw: RawEvent, kind: str) -> list[EventDetection]:
@@ -169,13 +153,16 @@ def _top_match(raw: RawEvent) -> TopMatch | None:
         return None
     label, best = max(tops, key=lambda top: top[1].similarity)
     for kind in ("face", "event", "attribute"):
-        keys = getattr(best, kind)
-        if keys and keys.get(f"{kind}_id"):
-            return TopMatch(
-                label=label,
-                similarity=best.similarity,
-                object_type=kind,
-                object_id=keys[f"{kind}_id"],
-                external_id=keys.get("external_id"),
-            )
+        keys = getattr(best, kind) or {}
+        if f"{kind}_id" in keys:
+            top = {"label": label, "similarity": best.similarity, "object_type": kind}
+            return _checked({**top, "object_id": keys[f"{kind}_id"], "external_id": keys.get("external_id")})
     raise MienError(Code.BAD_BODY, f"matches: the best candidate of {label!r} names no face, event or attribute id")
+
+
+def _checked(top: dict[str, Any]) -> TopMatch:
+    """A top match made of a candidate's keys, which may be anything."""
+    try:
+        return TopMatch.model_validate(top)
+    except ValidationError as wrong:
+        raise MienError(Code.BAD_BODY, fault(wrong, "matches.candidates")) from None

@@ -389,6 +389,18 @@ async def test_a_raw_event_that_could_not_be_stored_is_refused_whether_or_not_an
     assert wrong.detail.startswith(f"{field}: ")
 
 
+@pytest.mark.parametrize(
+    "keys",
+    [{"face_id": "nobody"}, {"face_id": 7}, {"face_id": "1b1c0b0e-3a57-4b0f-9d63-3b6a1d6f0c11", "external_id": 7}, {}],
+)
+async def test_a_raw_match_whose_best_candidate_cannot_be_named_is_refused(
+    client: MienClient, keys: dict[str, Any]
+) -> None:
+    matches = [{"label": "x", "candidates": [{"face": keys, "similarity": 0.9}]}]
+    wrong = await refusal(client.handlers.save_event(new_id(), {"matches": matches}))
+    assert (wrong.status, wrong.error_code, wrong.detail.startswith("matches")) == (400, 12022, True)
+
+
 async def post(suite: RunningSuite, path: str, data: Any, **headers: str) -> tuple[int, dict[str, Any]]:
     """A request no client of ours would send."""
     headers.setdefault("Luna-Account-Id", new_id())
