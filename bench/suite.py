@@ -21,7 +21,8 @@ from rich.table import Table
 from libs.client import MienClient
 from libs.common.http.fetch import Fetcher
 from libs.common.ids import new_id
-from libs.common.settings import FetchSettings, SdkSettings
+from libs.common.settings import FetchSettings, SdkSettings, StorageSettings
+from libs.common.storage.storage import Storage
 from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import Image
 from services.handlers.requirements import sdk_params
@@ -37,7 +38,7 @@ Run = Callable[[bytes], Awaitable[object]]
 async def main(rounds: int) -> None:
     pictures = [photos.astronaut_jpeg(), photos.grace_hopper_jpeg()]
     with tempfile.TemporaryDirectory() as folder:
-        images = await image_store.build(Path(folder) / "images", durable=False)
+        images = await image_store.build(Storage(StorageSettings(data_dir=Path(folder), durable=False)))
         fetcher = Fetcher(FetchSettings())
         part = await remote_sdk.build(SdkSettings(workers=1), images.service, fetcher)
         await part.start()

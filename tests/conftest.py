@@ -7,6 +7,17 @@ import pytest
 from libs.client import MienClient
 from libs.common.ids import new_id
 from tests.running import RunningSuite
+from tests.servers import (  # noqa: F401 (fixtures for every test)
+    ceph_server,
+    mongo_server,
+    mongo_url,
+    moto_server,
+    rabbit_server,
+    rabbit_url,
+    redis_server,
+    redis_url,
+    s3,
+)
 
 
 @pytest.fixture(scope="session")

@@ -51,6 +51,7 @@ class Code(Enum):
     IMAGE_TOO_LARGE = (12032, 400, "Image has too many pixels or bytes")  # own
     OVERLOADED = (12033, 503, "Too much work is waiting")  # own
     BAD_IMAGE_SIZE = (12034, 400, "Image has the wrong size for its type")  # own
+    STORE_UNAVAILABLE = (12037, 503, "A store or the bus cannot be reached")  # own
     STORAGE_FULL = (12035, 507, "No space is left to store it")  # own
     DESCRIPTOR_VERSION_UNKNOWN = (12036, 400, "Descriptor version is not registered")
     BAD_MULTIPART = (12041, 400, "Multipart part has a wrong type")

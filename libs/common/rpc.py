@@ -17,6 +17,7 @@ import msgpack
 from pydantic import TypeAdapter, ValidationError
 
 from libs.common.errors import Code, MienError
+from libs.common.http.peers import Peers
 from libs.common.http.routes import MSGPACK, REQUEST_ID_HEADER, Call, Reply, Routes
 from libs.common.ids import new_request_id
 from libs.common.observability import REQUEST
@@ -74,38 +75,54 @@ def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Cal
     return serve
 
 
-def remote(port: type[P], address: str, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> P:
-    """``port`` as served at ``address`` (``http://host:port``).
+def remote(port: type[P], peers: Peers, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> P:
+    """``port`` as served by ``peers``. A call that one of them did not live to answer goes to the next: every method
+    of a port may be called twice.
 
-    Every method raises what the other side raised, REQUEST_TIMEOUT / CONNECTION when it did not answer, INTERNAL when
-    its answer is not the port's.
+    Every method raises what the other side raised, REQUEST_TIMEOUT / CONNECTION when nobody answered, INTERNAL when
+    the answer is not the port's.
     """
-    members = {name: _called(method, address, session, timeout_s) for name, method in methods(port).items()}
+    caller = _Caller(peers, session, timeout_s)
+    members = {name: _called(method, caller) for name, method in methods(port).items()}
     return cast("P", type(f"Remote{port.__name__}", (), members)())
 
 
-def _called(method: Method, address: str, session: aiohttp.ClientSession, timeout_s: float) -> Callable[..., Any]:
+def _called(method: Method, caller: _Caller) -> Callable[..., Any]:
     async def call(_self: Any, *arguments: Any) -> Any:
-        body = pack(list(method.arguments.dump_python(arguments)))
-        headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with session.post(
-                address + method.path, data=io.BytesIO(body), headers=headers, timeout=timeout
-            ) as answer:
-                raw = await answer.read()
-                if answer.status >= 400:
-                    wait = answer.headers.get("Retry-After", "")
-                    raise MienError.from_body(
-                        await answer.json(), answer.status, int(wait) if wait.isdecimal() else None
-                    )
-        except TimeoutError:
-            raise MienError(Code.REQUEST_TIMEOUT, f"{method.path} took over {timeout_s:g} s") from None
-        except aiohttp.ClientError as failure:
-            raise MienError(Code.CONNECTION, f"{method.path}: {type(failure).__name__}") from None
+        raw = await caller.call(method.path, pack(list(method.arguments.dump_python(arguments))))
         try:
             return method.answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
         except ValidationError as wrong:  # the other side is of another release
             raise MienError(Code.INTERNAL, f"{method.path}: {fault(wrong, 'answer')}") from None
 
     return call
+
+
+class _Caller:
+    def __init__(self, peers: Peers, session: aiohttp.ClientSession, timeout_s: float) -> None:
+        self._peers = peers
+        self._session = session
+        self._timeout_s = timeout_s
+
+    async def call(self, path: str, body: bytes) -> bytes:
+        """The answer of the first process that gives one."""
+        failure: aiohttp.ClientError | None = None
+        for address in self._peers.in_turn():
+            try:
+                return await self._post(address + path, body)
+            except TimeoutError:
+                raise MienError(Code.REQUEST_TIMEOUT, f"{path} took over {self._timeout_s:g} s") from None
+            except aiohttp.ClientError as gone:
+                self._peers.away(address)
+                failure = gone
+        raise MienError(Code.CONNECTION, f"{path}: {type(failure).__name__}", status=503, retry_after_s=1) from None
+
+    async def _post(self, url: str, body: bytes) -> bytes:
+        headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        async with self._session.post(url, data=io.BytesIO(body), headers=headers, timeout=timeout) as answer:
+            raw = await answer.read()
+            if answer.status >= 400:
+                wait = answer.headers.get("Retry-After", "")
+                raise MienError.from_body(await answer.json(), answer.status, int(wait) if wait.isdecimal() else None)
+            return raw

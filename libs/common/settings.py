@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from libs.common.wire.base import Commas
+
+Addresses = Annotated[list[str], NoDecode, Commas]
 
 PORT_OFFSETS = {
     "gateway": 0,
@@ -17,6 +19,7 @@ PORT_OFFSETS = {
     "events": 40,
     "handlers": 90,
     "matcher": 100,
+    "sender": 180,
     "remote_sdk": 220,
 }
 """Distance of each service's conventional port from the gateway's."""
@@ -57,12 +60,28 @@ class FetchSettings(BaseSettings):
     timeout_s: float = Field(default=10.0, gt=0, description="for one fetch, redirects included")
 
 
-class Settings(BaseSettings):
-    """The embedded suite."""
+class StorageSettings(BaseSettings):
+    """Where things are kept and what services talk over. What is not named is embedded: files under the data folder."""
 
     model_config = SettingsConfigDict(env_prefix="MIEN_")
 
-    data_dir: Path = Field(default=Path("data"), description="folder of every store")
+    data_dir: Path = Field(default=Path("data"), description="folder of every embedded store")
+    durable: bool = Field(default=True, description="wait for the disk on every commit")
+    bus_url: SecretStr | None = Field(default=None, description="amqp://user:password@host/vhost; else SQLite")
+    mongo_url: SecretStr | None = Field(default=None, description="mongodb://host/database; else SQLite")
+    redis_url: SecretStr | None = Field(default=None, description="redis://host/0; else SQLite and memory")
+    s3_url: str | None = Field(default=None, description="endpoint of any S3 server; else files")
+    s3_bucket: str = Field(default="mien", description="must exist, or be creatable by `mien migrate`")
+    s3_region: str = Field(default="us-east-1", description="as the S3 server wants it in signatures")
+    s3_key: SecretStr | None = Field(default=None, description="access key id")
+    s3_secret: SecretStr | None = Field(default=None, description="secret access key")
+
+
+class Settings(BaseSettings):
+    """The suite, and each service of it."""
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_")
+
     host: str = Field(default="127.0.0.1", description="address every service listens on")
     port: int = Field(default=5000, ge=0, le=65000, description="the gateway's; services' follow; 0 = free ones")
     gateway_port: int | None = None
@@ -71,11 +90,19 @@ class Settings(BaseSettings):
     events_port: int | None = None
     handlers_port: int | None = None
     matcher_port: int | None = None
+    sender_port: int | None = None
     remote_sdk_port: int | None = None
+    image_store_urls: Addresses = Field(default=[], description="where its processes listen, comma separated")
+    faces_urls: Addresses = []
+    events_urls: Addresses = []
+    handlers_urls: Addresses = []
+    matcher_urls: Addresses = []
+    sender_urls: Addresses = []
+    remote_sdk_urls: Addresses = []
     calls: Literal["local", "http"] = Field(default="local", description="how services call each other")
-    durable: bool = Field(default=True, description="wait for the disk on every commit")
     max_body_bytes: int = Field(default=128 * 1024 * 1024, ge=1024, description="of one request")
     log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
+    storage: StorageSettings = Field(default_factory=StorageSettings)
     sdk: SdkSettings = Field(default_factory=SdkSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
 
@@ -92,3 +119,7 @@ class Settings(BaseSettings):
         """
         own = getattr(self, f"{service}_port")
         return own if own is not None else self.port and self.port + PORT_OFFSETS[service]
+
+    def urls_of(self, service: str) -> list[str]:
+        """Where the processes of a service listen: as set, else one at its usual port of this host."""
+        return getattr(self, f"{service}_urls") or [f"http://{self.host}:{self.port_of(service)}"]

@@ -1,27 +1,23 @@
-"""The events service, put together on SQLite."""
+"""The events service, put together."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from libs.common import ports
 from libs.common.bus.port import Bus
 from libs.common.bus.topics import EVENTS_SAVE
 from libs.common.part import Part
-from libs.common.storage.sqlite import Database
+from libs.common.storage.storage import Storage
 from services.events.queue import BusQueue, saving
 from services.events.routes import EVENTS, routes
 from services.events.service import Events
 from services.events.store_sqlite import SCHEMA, SqliteEventStore
 
 
-async def build(database: Path, durable: bool, bus: Bus) -> Part:
-    """The service on the file ``database``; ``durable`` waits for the disk on every commit.
-
-    ``bus`` must not have been started yet.
-    """
-    opened = await Database(database, SCHEMA, durable=durable).open()
+async def build(storage: Storage, bus: Bus) -> Part:
+    """The service over ``storage``. ``bus`` must not have been started yet."""
+    opened = await storage.sqlite("events.db", SCHEMA)
     events = Events(SqliteEventStore(opened), BusQueue(bus))
     bus.subscribe(EVENTS_SAVE, "events", saving(events))
 

@@ -1,14 +1,13 @@
-"""The faces service, put together on SQLite."""
+"""The faces service, put together."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from libs.common import ports
 from libs.common.housekeeping import Housekeeping
 from libs.common.part import Part
-from libs.common.storage.sqlite import Database
+from libs.common.storage.storage import Storage
 from services.faces.routes import FACES, routes
 from services.faces.service import Faces
 from services.faces.store_sqlite import SCHEMA, SqliteFaceStore
@@ -16,9 +15,9 @@ from services.faces.store_sqlite import SCHEMA, SqliteFaceStore
 SWEEP_EVERY_S = 60.0
 
 
-async def build(database: Path, durable: bool) -> Part:
-    """The service on the file ``database``; ``durable`` waits for the disk on every commit."""
-    opened = await Database(database, SCHEMA, durable=durable).open()
+async def build(storage: Storage) -> Part:
+    """The service over ``storage``."""
+    opened = await storage.sqlite("faces.db", SCHEMA)
     faces = Faces(SqliteFaceStore(opened))
     housekeeping = Housekeeping()
 

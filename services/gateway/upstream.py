@@ -12,6 +12,7 @@ from aiohttp import web
 from yarl import URL
 
 from libs.common.errors import Code, MienError
+from libs.common.http.peers import Peers
 from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes
 from libs.common.ids import new_request_id
 from libs.common.observability import REQUEST
@@ -59,27 +60,37 @@ class Inside(Route):
 
 @dataclass(frozen=True, kw_only=True)
 class Outside(Inside):
-    """A service's route, carried to the service at ``address``; reading and checking are left to it."""
+    """A service's route, carried to one of its processes; reading and checking are left to it."""
 
-    address: str
+    peers: Peers
     session: aiohttp.ClientSession
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         require_account(request)
-        target = URL(self.address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
+        failure: aiohttp.ClientError | None = None
+        for address in self.peers.in_turn():
+            try:
+                return await self._carried(request, address)
+            except TimeoutError:
+                raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
+            except aiohttp.ClientError as gone:
+                self.peers.away(address)
+                failure = gone
+                if request.method != "GET" and not isinstance(gone, aiohttp.ClientConnectorError):
+                    break  # it may have been done, and its body has been read
+        detail = f"{request.path}: {type(failure).__name__}"
+        raise MienError(Code.CONNECTION, detail, status=503, retry_after_s=1) from None
+
+    async def _carried(self, request: web.Request, address: str) -> web.Response:
+        target = URL(address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
         headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
         headers[REQUEST_ID_HEADER] = REQUEST.get() or new_request_id()
         body = request.content if request.can_read_body else None
-        try:
-            async with self.session.request(
-                request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False
-            ) as answer:
-                kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
-                return web.Response(body=await answer.read(), status=answer.status, headers=kept)
-        except TimeoutError:
-            raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
-        except aiohttp.ClientError as failure:
-            raise MienError(Code.CONNECTION, f"{request.path}: {type(failure).__name__}") from None
+        async with self.session.request(
+            request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False
+        ) as answer:
+            kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
+            return web.Response(body=await answer.read(), status=answer.status, headers=kept)
 
 
 def _filled(path: str, parts: Mapping[str, str]) -> str:
@@ -97,11 +108,9 @@ def inside(routes: Routes) -> Table:
     return Table(routes.service, (Inside(**opening) for opening in _openings(routes)))
 
 
-def outside(routes: Routes, address: str, session: aiohttp.ClientSession) -> Table:
-    """The service at ``address`` (``http://host:port``), as the gateway shows it."""
-    return Table(
-        routes.service, (Outside(**opening, address=address, session=session) for opening in _openings(routes))
-    )
+def outside(routes: Routes, peers: Peers, session: aiohttp.ClientSession) -> Table:
+    """The service that ``peers`` run, as the gateway shows it."""
+    return Table(routes.service, (Outside(**opening, peers=peers, session=session) for opening in _openings(routes)))
 
 
 def _openings(routes: Routes) -> Iterator[dict[str, Any]]:

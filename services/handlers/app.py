@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from libs.common.bus.topics import CALLBACKS
 from libs.common.http.fetch import Fetcher
 from libs.common.http.inputs import Limits, Sources
 from libs.common.part import Part
-from libs.common.storage.sqlite import Database
+from libs.common.storage.storage import Storage
 from services.handlers.callbacks import Callbacks
 from services.handlers.ports import Services
 from services.handlers.routes import HANDLERS, LIMITS, SOURCES, routes
@@ -20,16 +18,15 @@ CALLBACKS_AT_ONCE = 16
 
 
 async def build(
-    database: Path,
-    durable: bool,
+    storage: Storage,
     services: Services,
     fetcher: Fetcher,
     *,
     limits: Limits,
     callbacks_allowed: bool,
 ) -> Part:
-    """Handlers over a SQLite file. ``services`` are the other services, in process or remote."""
-    db = await Database(database, SCHEMA, durable=durable).open()
+    """Handlers over ``storage``. ``services`` are the other services, in process or remote."""
+    db = await storage.sqlite("handlers.db", SCHEMA)
     services.bus.subscribe(CALLBACKS, "http", Callbacks(fetcher), at_once=CALLBACKS_AT_ONCE)
     handlers = Handlers(SqliteHandlers(db), services, callbacks_allowed=callbacks_allowed)
     sources = Sources(fetch=fetcher.get, stored=services.images.get)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from libs.common import ports
 from libs.common.housekeeping import Housekeeping
 from libs.common.part import Part
+from libs.common.storage.storage import Storage
 from services.image_store.routes import IMAGES, routes
 from services.image_store.service import Images
 from services.image_store.store_objects import FolderObjects
@@ -16,10 +15,11 @@ PURGE_EVERY_S = 60.0
 SWEEP_EVERY_S = 6 * 3600.0
 
 
-async def build(folder: Path, durable: bool) -> Part:
-    """The image store in ``folder``; ``durable`` waits for the disk before a picture is acknowledged."""
-    index = await SqliteIndex(folder / "images.sqlite", durable=durable).open()
-    images = Images(index, FolderObjects(folder / "bytes", durable=durable))
+async def build(storage: Storage) -> Part:
+    """The image store over ``storage``."""
+    folder = storage.folder / "images"
+    index = await SqliteIndex(folder / "images.sqlite", durable=storage.durable).open()
+    images = Images(index, FolderObjects(folder / "bytes", durable=storage.durable))
     housekeeping = Housekeeping()
 
     async def start() -> None:

@@ -13,6 +13,7 @@ import numpy as np
 
 from libs.common import ports
 from libs.common.descriptors import CURRENT_FACE, DLIB_RESNET
+from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.part import Part
 from libs.common.rpc import expose, remote
@@ -68,7 +69,7 @@ async def open_world(folder: Path, door: str) -> AsyncIterator[World]:
             if door == "in process":
                 return service
             app = build_app(port.__name__.lower(), [("", expose(port, service))], _health)
-            return remote(port, f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}", session)
+            return remote(port, Peers([f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"]), session)
 
         async def matcher() -> ports.Matcher:
             stores = await through(ports.Faces, faces), await through(ports.Events, events)

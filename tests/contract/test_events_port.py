@@ -14,6 +14,7 @@ import pytest
 from libs.common import clock, ports
 from libs.common.errors import Code, MienError
 from libs.common.event_rules import MAX_META_BYTES
+from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
 from libs.common.rpc import expose, remote
@@ -53,7 +54,7 @@ async def port(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         app = build_app("events", [("", expose(ports.Events, service))], _health)
         number = await servers.start(app, "127.0.0.1", 0)
         session = await stack.enter_async_context(aiohttp.ClientSession())
-        yield remote(ports.Events, f"http://127.0.0.1:{number}", session)
+        yield remote(ports.Events, Peers([f"http://127.0.0.1:{number}"]), session)
 
 
 async def refused(call: Awaitable[Any], code: Code, *named: str) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from libs.common import ports
 from libs.common.errors import Code, MienError
+from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
 from libs.common.rpc import expose, remote
@@ -59,7 +60,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             app = build_app("faces", [("", expose(ports.Faces, service))], _health)
             number = await servers.start(app, "127.0.0.1", 0)
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            port = remote(ports.Faces, f"http://127.0.0.1:{number}", session)
+            port = remote(ports.Faces, Peers([f"http://127.0.0.1:{number}"]), session)
         yield World(port, service, clock)
 
 

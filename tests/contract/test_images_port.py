@@ -17,6 +17,7 @@ from PIL import Image as Picture
 
 from libs.common import clock, ports
 from libs.common.errors import Code, MienError
+from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
 from libs.common.rpc import expose, remote
@@ -84,7 +85,7 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
             app = build_app("image-store", [("", expose(ports.Images, images))], _health)
             number = await servers.start(app, "127.0.0.1", 0)
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            port = remote(ports.Images, f"http://127.0.0.1:{number}", session)
+            port = remote(ports.Images, Peers([f"http://127.0.0.1:{number}"]), session)
         yield World(port, images, index, objects, turned)
 
 

@@ -25,7 +25,9 @@ from libs.common.bus.topics import EVENTS_SAVE
 from libs.common.descriptors import VERSIONS, Version
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
+from libs.common.settings import StorageSettings
 from libs.common.storage.sqlite import Database
+from libs.common.storage.storage import Storage
 from libs.common.wire.events import EVENT_TARGETS, Event, EventFilter
 from services.events import app as events_app
 from services.events import service as events_service
@@ -99,7 +101,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
         bus_database = await Database(tmp_path / "bus.db", BUS_SCHEMA, durable=False).open()
         stack.push_async_callback(bus_database.close)
         bus = LocalBus(bus_database)
-        part = await events_app.build(tmp_path / "events.db", False, bus)
+        part = await events_app.build(Storage(StorageSettings(data_dir=tmp_path, durable=False)), bus)
         stack.push_async_callback(part.stop)
         stack.push_async_callback(bus.stop)
         servers = Servers()

@@ -15,6 +15,8 @@ import pytest
 
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
+from libs.common.settings import StorageSettings
+from libs.common.storage.storage import Storage
 from services.faces import app as faces_app
 from services.faces.routes import FACES, routes
 from services.faces.service import Faces
@@ -564,7 +566,7 @@ async def test_what_belongs_to_another_account_is_not_there(http: Http) -> None:
 async def test_the_service_keeps_its_file_across_starts(tmp_path: Path) -> None:
     face_id = new_id()
     for status in (201, 200):
-        part = await faces_app.build(tmp_path / "deep" / "faces.db", durable=True)
+        part = await faces_app.build(Storage(StorageSettings(data_dir=tmp_path / "deep")))
         await part.start()
         servers = Servers()
         app = build_app("faces", [(part.routes.prefix, part.routes)], part.health)

@@ -10,6 +10,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 from yarl import URL
 
 from libs.client import MienClient
+from libs.common.http.peers import Peers
 from libs.common.http.routes import Call, Routes
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
@@ -162,7 +163,7 @@ async def test_a_part_of_a_path_does_not_lead_to_a_route_that_is_not_public() ->
     try:
         async with aiohttp.ClientSession() as session:
             inner = await servers.start(build_app("things", [("/1", routes)], healthy), "127.0.0.1", 0)
-            table = outside(routes, f"http://127.0.0.1:{inner}", session)
+            table = outside(routes, Peers([f"http://127.0.0.1:{inner}"]), session)
             door = await servers.start(gateway.build({"things": table}, healthy, 1024), "127.0.0.1", 0)
             for part in ("..%2Fsecrets%2Fone", "..%2Fsecrets%2Fone%3F", "%2E%2E%2Fsecrets%2Fone%23"):
                 url = URL(f"http://127.0.0.1:{door}/6/things/{part}", encoded=True)

@@ -22,6 +22,7 @@ from libs.common import ports
 from libs.common.descriptors import unpack_sdk, vector
 from libs.common.errors import Code, MienError
 from libs.common.http.fetch import Fetcher
+from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.part import Part
 from libs.common.rpc import expose, remote
@@ -114,7 +115,7 @@ async def running(serving: Callable[[SdkSettings], Any]) -> Running:
 @pytest.fixture(params=["in process", "rpc"])
 def port(request: pytest.FixtureRequest, running: Running) -> ports.Sdk:
     if request.param == "rpc":
-        return remote(ports.Sdk, running.url, running.session)  # type: ignore[type-abstract]
+        return remote(ports.Sdk, Peers([running.url]), running.session)  # type: ignore[type-abstract]
     return running.part.service
 
 

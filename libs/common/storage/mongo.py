@@ -1,0 +1,116 @@
+"""MongoDB: one client for a process, majority writes, and an account in every query.
+
+Documents are flat, their queries keep to operators that mean the same everywhere (docs/decisions/004), and a write that
+was interrupted has an unknown end: repeating it by id is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import AsyncMongoClient, IndexModel
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    ExecutionTimeout,
+    InvalidURI,
+    OperationFailure,
+    PyMongoError,
+    WriteConcernError,
+    WTimeoutError,
+)
+
+from libs.common.errors import Code, MienError
+
+Document = dict[str, Any]
+Condition = Mapping[str, Any]
+
+CALL_MS = 10_000
+"""For one operation, retries included. What takes longer is not known to have been done."""
+MAJORITY_MS = 8_000
+DUPLICATE = 11_000
+"""The server's code for a value that a unique index holds already."""
+NOT_WRITABLE = {91, 189, 10107, 11600, 11602, 13435, 13436}
+"""The server's codes for a node that is stepping down or is not the primary."""
+
+
+@dataclass(frozen=True)
+class Collection:
+    """A collection as the code declares it: its name and indexes. ``mien migrate`` makes it so."""
+
+    name: str
+    indexes: Sequence[IndexModel] = ()
+
+
+def connect(url: str) -> AsyncMongoClient[Document]:
+    """A client for ``mongodb://.../database``. Every write waits for a majority's journals; nothing connects yet.
+
+    Raises MienError BAD_URL when the address cannot be read or names no database.
+    """
+    try:
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            url,
+            w="majority",
+            journal=True,
+            wTimeoutMS=MAJORITY_MS,
+            readConcernLevel="majority",
+            timeoutMS=CALL_MS,
+            serverSelectionTimeoutMS=CALL_MS // 2,
+            appname="mien",
+        )
+        client.get_default_database()
+    except (InvalidURI, PyMongoError) as wrong:
+        raise MienError(Code.BAD_URL, f"MIEN_MONGO_URL: {type(wrong).__name__}; like mongodb://host/mien") from None
+    return client
+
+
+async def migrate(database: AsyncDatabase[Document], collections: Sequence[Collection]) -> None:
+    """Create what is missing. Running it again changes nothing. Raises STORE_UNAVAILABLE."""
+    with reached():
+        for collection in collections:
+            if collection.indexes:
+                await database[collection.name].create_indexes(list(collection.indexes))
+
+
+async def check(database: AsyncDatabase[Document]) -> None:
+    """Whether the server answers. Raises STORE_UNAVAILABLE."""
+    with reached():
+        await database.command("ping")
+
+
+@contextmanager
+def reached() -> Iterator[None]:
+    """Trouble on the way to the server, or in it, leaves as STORE_UNAVAILABLE; any other failure as it is."""
+    try:
+        yield
+    except PyMongoError as failure:
+        if not _is_passing(failure):
+            raise
+        detail = f"MongoDB: {type(failure).__name__}; whether the write was made is not known, repeating it is safe"
+        raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1) from failure
+
+
+def _is_passing(failure: PyMongoError) -> bool:
+    if isinstance(failure, ConnectionFailure | ExecutionTimeout | WTimeoutError | WriteConcernError) or failure.timeout:
+        return True
+    if isinstance(failure, BulkWriteError):
+        details = failure.details or {}
+        return bool(details.get("writeConcernErrors")) and not details.get("writeErrors")
+    return isinstance(failure, OperationFailure) and failure.code in NOT_WRITABLE
+
+
+class Owned:
+    """One account's documents of a collection. Its queries can name no other account."""
+
+    def __init__(self, collection: AsyncCollection[Document], account: str) -> None:
+        self.collection = collection
+        self._account = account
+
+    def where(self, condition: Condition | None = None) -> Document:
+        """``condition``, for this account only."""
+        return {**(condition or {}), "account_id": self._account}

@@ -1,0 +1,75 @@
+"""What the settings say things are kept in, opened when a service asks for it and closed together."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from obstore.store import S3Store
+from pymongo import AsyncMongoClient
+from pymongo.asynchronous.database import AsyncDatabase
+from redis.asyncio import Redis
+
+from libs.common.settings import StorageSettings
+from libs.common.storage import mongo
+from libs.common.storage.mongo import Document
+from libs.common.storage.sqlite import Database
+
+REDIS_S = 2.0
+"""For connecting and for one command."""
+
+
+class Storage:
+    """Each kind is None where the settings do not name it: then a service uses its embedded adapter."""
+
+    def __init__(self, settings: StorageSettings) -> None:
+        self._settings = settings
+        self._databases: list[Database] = []
+        self.folder = settings.data_dir
+        self.durable = settings.durable
+
+    async def sqlite(self, name: str, schema: str) -> Database:
+        """The file ``name`` of the data folder, with its schema. Raises sqlite3.DatabaseError naming the file."""
+        database = await Database(self.folder / name, schema, durable=self.durable).open()
+        self._databases.append(database)
+        return database
+
+    @cached_property
+    def mongo(self) -> AsyncDatabase[Document] | None:
+        """Raises MienError BAD_URL."""
+        return self._client.get_default_database() if self._client is not None else None
+
+    @cached_property
+    def _client(self) -> AsyncMongoClient[Document] | None:
+        url = self._settings.mongo_url
+        return mongo.connect(url.get_secret_value()) if url else None
+
+    @cached_property
+    def redis(self) -> Redis | None:
+        url = self._settings.redis_url
+        if url is None:
+            return None
+        return Redis.from_url(url.get_secret_value(), socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
+
+    @cached_property
+    def objects(self) -> S3Store | None:
+        """The bucket for pictures and claims."""
+        settings = self._settings
+        if settings.s3_url is None:
+            return None
+        return S3Store(
+            settings.s3_bucket,
+            endpoint=settings.s3_url,
+            region=settings.s3_region,
+            access_key_id=settings.s3_key.get_secret_value() if settings.s3_key else "",
+            secret_access_key=settings.s3_secret.get_secret_value() if settings.s3_secret else "",
+            virtual_hosted_style_request=False,
+            client_options={"allow_http": settings.s3_url.startswith("http://")},
+        )
+
+    async def close(self) -> None:
+        for database in self._databases:
+            await database.close()
+        if "_client" in self.__dict__ and self._client is not None:
+            await self._client.close()
+        if "redis" in self.__dict__ and self.redis is not None:
+            await self.redis.aclose()
