@@ -1,16 +1,27 @@
-"""Settings: the environment first, read here and nowhere else."""
+"""Settings: the environment first, then files of secrets. Read here and nowhere else."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import Field, SecretStr, model_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    NoDecode,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+)
 
 from libs.common.wire.base import Commas
 
 Addresses = Annotated[list[str], NoDecode, Commas]
+
+HIDDEN = "***"
 
 PORT_OFFSETS = {
     "gateway": 0,
@@ -25,17 +36,52 @@ PORT_OFFSETS = {
 """Distance of each service's conventional port from the gateway's."""
 
 
-class SdkSettings(BaseSettings):
+class FromEnvironment(BaseSettings):
+    """Settings out of environment variables; one that is not set may be a file of its name in MIEN_SECRETS_DIR
+    (default /run/secrets, where containers are given theirs)."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        folder = os.environ.get("MIEN_SECRETS_DIR", "/run/secrets")
+        files = (SecretsSettingsSource(settings_cls, folder),) if Path(folder).is_dir() else ()
+        return (init_settings, env_settings, *files)
+
+
+class SdkSettings(FromEnvironment):
     """remote_sdk. ``device`` and ``precision`` that cannot be had are a refusal to start."""
 
-    model_config = SettingsConfigDict(env_prefix="MIEN_SDK_")
+    model_config = SettingsConfigDict(env_prefix="MIEN_SDK_", validate_by_name=True, validate_by_alias=True)
 
+    models_dir: Path = Field(
+        default=Path("models"),
+        validation_alias=AliasChoices("MIEN_SDK_MODELS_DIR", "MIEN_MODELS_DIR"),
+        description="folder of the optional models (mien models); also MIEN_MODELS_DIR",
+    )
+    prefer: Annotated[list[str], NoDecode, Commas] = Field(
+        default=[], description="models, by name, that fill their slots before any other"
+    )
+    engine: Literal["auto", "openvino", "onnxruntime"] = Field(
+        default="auto", description="what runs the optional models; auto: openvino where it is installed"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
     workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core")
-    detect_long_side: int = Field(default=1600, ge=80, le=8000, description="pixels the picture is scaled to")
-    detect_pyramid: float = Field(default=2 / 3, gt=0.3, lt=1, description="scale from one pyramid level to the next")
-    detect_threshold: float = Field(default=0.0, ge=-2, le=10, description="detector score a face must reach")
+    detect_long_side: int | None = Field(
+        default=None, ge=80, le=8000, description="pixels the picture is scaled to; unset: what suits the detector"
+    )
+    detect_pyramid: float = Field(
+        default=2 / 3, gt=0.3, lt=1, description="scale from one pyramid level to the next (dlib-mmod)"
+    )
+    detect_threshold: float | None = Field(
+        default=None, ge=-1, le=10, description="score a face must reach, the detector's own; unset: what suits it"
+    )
     queue_limit: int = Field(default=256, ge=1, description="pictures waiting before the door answers 503")
     queue_age_s: float = Field(default=30.0, gt=0, description="how long a picture may wait before it is answered 503")
     max_image_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of one encoded picture")
@@ -46,7 +92,7 @@ class SdkSettings(BaseSettings):
     )
 
 
-class FetchSettings(BaseSettings):
+class FetchSettings(FromEnvironment):
     """Pictures fetched from the web; off unless ``allow_urls``."""
 
     model_config = SettingsConfigDict(env_prefix="MIEN_FETCH_")
@@ -60,7 +106,7 @@ class FetchSettings(BaseSettings):
     timeout_s: float = Field(default=10.0, gt=0, description="for one fetch, redirects included")
 
 
-class StorageSettings(BaseSettings):
+class StorageSettings(FromEnvironment):
     """Where things are kept and what services talk over. What is not named is embedded: files under the data folder."""
 
     model_config = SettingsConfigDict(env_prefix="MIEN_")
@@ -77,7 +123,7 @@ class StorageSettings(BaseSettings):
     s3_secret: SecretStr | None = Field(default=None, description="secret access key")
 
 
-class Settings(BaseSettings):
+class Settings(FromEnvironment):
     """The suite, and each service of it."""
 
     model_config = SettingsConfigDict(env_prefix="MIEN_")
@@ -102,6 +148,11 @@ class Settings(BaseSettings):
     calls: Literal["local", "http"] = Field(default="local", description="how services call each other")
     max_body_bytes: int = Field(default=128 * 1024 * 1024, ge=1024, description="of one request")
     log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
+    log_format: Literal["json", "text"] = Field(default="json", description="lines for machines or for people")
+    traces_url: str | None = Field(
+        default=None, description="OTLP/HTTP, e.g. http://collector:4318/v1/traces; else off"
+    )
+    traces_share: float = Field(default=1.0, ge=0, le=1, description="part of the traces begun here that is kept")
     storage: StorageSettings = Field(default_factory=StorageSettings)
     sdk: SdkSettings = Field(default_factory=SdkSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
@@ -123,3 +174,38 @@ class Settings(BaseSettings):
     def urls_of(self, service: str) -> list[str]:
         """Where the processes of a service listen: as set, else one at its usual port of this host."""
         return getattr(self, f"{service}_urls") or [f"http://{self.host}:{self.port_of(service)}"]
+
+
+def effective(settings: BaseSettings) -> dict[str, Any]:
+    """Every environment variable and what it amounts to, as plain data. Passwords and keys are hidden."""
+    return dict(_effective(settings))
+
+
+def _effective(settings: BaseSettings) -> Iterator[tuple[str, Any]]:
+    prefix = settings.model_config.get("env_prefix", "")
+    for name in type(settings).model_fields:
+        value = getattr(settings, name)
+        if isinstance(value, BaseSettings):
+            yield from _effective(value)
+        else:
+            yield f"{prefix}{name}".upper(), _shown(value)
+
+
+def _shown(value: Any) -> Any:
+    if isinstance(value, SecretStr):
+        secret = value.get_secret_value()
+        return without_secrets(secret) if "://" in secret else HIDDEN
+    if isinstance(value, list):
+        return [_shown(each) for each in value]
+    if isinstance(value, str) and "://" in value:
+        return without_secrets(value)
+    return str(value) if isinstance(value, Path) else value
+
+
+def without_secrets(url: str) -> str:
+    """``amqp://user:***@host/vhost?***``: where an address leads, without its password and options."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if ":" in user:
+        user = f"{user.partition(':')[0]}:{HIDDEN}"
+    return urlunsplit((parts.scheme, user + at + host, parts.path, HIDDEN if parts.query else "", ""))
