@@ -54,13 +54,15 @@ osd crush chooseleaf type = 0
 osd crush update on start = false
 osd class update on start = false
 osd memory target = 939524096
+osd client watch timeout = 2
 bluestore block size = 3221225472
 bluestore block wal create = false
 bluestore block db create = false
 rgw data = {folder}
 rgw frontends = beast endpoint=127.0.0.1:{gateway} tcp_nodelay=1
 """
-"""Why no authentication: only this machine can reach it, and S3's own signatures are checked all the same."""
+"""No authentication inside: only this machine can reach it, and S3's own signatures are checked all the same. A gateway
+that was killed counts as a listener to changes of buckets for the watch timeout, and its successor waits for it."""
 
 
 class S3(Server):
