@@ -13,7 +13,7 @@ from libs.common.ids import Id
 from libs.common.wire.base import Page
 from libs.common.wire.events import Event, EventFilter, EventPage
 from libs.common.wire.faces import Attribute, Face, FaceDraft, FaceFilter, TemporaryAttributeDraft
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from libs.common.wire.images import ImageDraft, StoredImage
 from libs.common.wire.matcher import MatchRequest, ReferenceMatches
 from libs.common.wire.sdk import Capabilities, Image, SdkParams, SdkResult
@@ -71,8 +71,9 @@ class Faces(Protocol):
         """Temporary attributes that exist and have not expired."""
         ...
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
-        """Faces and links changed after a revision, of every account: the matcher's feed."""
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
+        """Faces and links changed after a revision, of every account: the matcher's feed. ``late`` is that of the page
+        before."""
         ...
 
 
@@ -100,8 +101,8 @@ class Events(Protocol):
         """Those events that exist, descriptors included."""
         ...
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
-        """Events with a face descriptor stored or deleted after a revision, of every account."""
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
+        """Events with a face descriptor stored or deleted after a revision, of every account. ``late`` as in Faces."""
         ...
 
 

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Literal, Protocol
 
 from libs.common.wire.events import Event
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from services.events.filters import Predicate
 from services.events.stats import Counting, Row
 
@@ -44,10 +44,11 @@ class EventStore(Protocol):
         """At most ``limit`` rows: the values of the groups, by which they are ordered, then the counts."""
         ...
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         """Events of every account with a face descriptor that were stored or deleted after a revision.
 
-        When nothing is newer, the page's revision is the newest there is.
+        ``late`` is that of the page before; a store that numbers in commit order has no use for it. A page whose
+        revision is below ``after`` has no rows and names the newest there is.
         """
         ...
 

@@ -10,7 +10,7 @@ from libs.common.event_rules import check
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, StatsRequest, StatsResult
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from services.events import stats
 from services.events.columns import EVENT_ID
 from services.events.filters import OneOf, filtered
@@ -104,14 +104,14 @@ class Events:
             raise MienError(Code.TOO_MANY, f"group_by: more than {stats.MAX_ROWS} groups; filter or group by less")
         return stats.result(what, rows)
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         """Events with a face descriptor stored or deleted after a revision, of every account; at most MAX_CHANGES.
 
         Raises BAD_QUERY when ``limit`` is below 1.
         """
         if limit < 1:
             raise MienError(Code.BAD_QUERY, f"limit: {limit}; should be at least 1")
-        return await self._store.changes(after, min(limit, MAX_CHANGES))
+        return await self._store.changes(after, min(limit, MAX_CHANGES), late)
 
 
 def _check_all(account: str, events: list[Event]) -> None:

@@ -20,7 +20,7 @@ from libs.common.storage.sqlite import Database, marks
 from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
-from libs.common.wire.gallery import GalleryPage, GalleryRow
+from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
 from services.events.columns import COLUMNS, EVENT_ID, Column, Kind, Value
 from services.events.filters import OneOf, Predicate
 from services.events.ports import Order
@@ -131,7 +131,7 @@ class SqliteEventStore:
         sql, values = counts(account, what, limit)
         return await self._database.read(lambda db: [tuple(row) for row in db.execute(sql, values)])
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         return await self._database.read(lambda db: _changes(db, after, limit))
 
 

@@ -1,8 +1,8 @@
 """What the faces service needs of a store.
 
 Times are milliseconds since 1970, UTC. Every method looks at one account's objects only, except the feed and
-the sweep. A method that writes is one transaction, and gives each face whose descriptors, links or existence
-it changes a new revision in that transaction; revisions grow in commit order.
+the sweep. A method that writes gives each face whose descriptors, links or existence it changes a new revision, in
+one step with the change. Unless an adapter says otherwise, all of a method is one transaction.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from libs.common.wire.base import Page
 from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from services.faces.model import FaceRecord
 
 Edit = Callable[[Attribute | None], Attribute | None]
@@ -115,9 +115,10 @@ class FaceStore(Protocol):
         """Unlink faces that are linked. Raises LIST_MISSING (400), FACES_MISSING."""
         ...
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         """The present state of faces changed after a revision, of every account, oldest change first.
 
-        When nothing is newer, the page's revision is the newest there is.
+        ``late`` is that of the page before; a store that numbers in commit order has no use for it. A page whose
+        revision is below ``after`` has no rows and names the newest there is.
         """
         ...

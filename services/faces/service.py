@@ -21,7 +21,7 @@ from libs.common.wire.faces import (
     ListFilter,
     TemporaryAttributeDraft,
 )
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from services.faces import attributes as rules
 from services.faces.model import MAX_BATCH, MAX_CHANGES, FaceRecord, bound
 from services.faces.ports import FaceStore
@@ -270,7 +270,7 @@ class Faces:
 
     # The matcher's feed
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         """Faces changed after a revision, of every account, at most ``limit`` and never more than MAX_CHANGES.
 
         A page whose revision is below ``after`` says that the store is not the one ``after`` came from.
@@ -278,7 +278,7 @@ class Faces:
         """
         if limit < 1:
             raise MienError(Code.BAD_QUERY, f"limit: {limit}; should be at least 1")
-        return await self._store.changes(after, min(limit, MAX_CHANGES))
+        return await self._store.changes(after, min(limit, MAX_CHANGES), late)
 
     async def _copied(self, account: Id, drafts: list[AttributeDraft], now_ms: int) -> dict[Id, Attribute]:
         """The temporary attributes that ``drafts`` name, by id. Raises ATTRIBUTE_MISSING (400)."""

@@ -18,7 +18,7 @@ from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
 from libs.common.wire.base import Page
 from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
-from libs.common.wire.gallery import GalleryPage
+from libs.common.wire.gallery import GalleryPage, Gap
 from services.faces import statements
 from services.faces.conditions import FACE_CONDITIONS, LIST_CONDITIONS, compiled
 from services.faces.model import FaceRecord
@@ -243,5 +243,5 @@ class SqliteFaceStore:
 
         await self._database.write(work)
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         return await self._database.read(lambda db: statements.read_changes(db, after, limit))

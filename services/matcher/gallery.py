@@ -16,7 +16,7 @@ from prometheus_client import Gauge
 from libs.common.descriptors import vector, version_of
 from libs.common.errors import MienError
 from libs.common.ids import Id
-from libs.common.wire.gallery import GalleryPage, GalleryRow
+from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
 from services.matcher.engine import Hits, Matrix
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ PAGE = 2000
 class Feed(Protocol):
     """A store's changes: ``Faces`` and ``Events`` of ``libs.common.ports`` have it."""
 
-    async def changes(self, after: int, limit: int) -> GalleryPage: ...
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage: ...
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,7 @@ class Gallery:
         self._thread = thread
         self._shelves = _Shelves()
         self._revision = 0
+        self._late: list[Gap] = []
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
         self._replays: set[asyncio.Task[None]] = set()
@@ -91,7 +92,7 @@ class Gallery:
 
     async def state(self) -> dict[str, int]:
         """Objects in memory, the revision reached, and how far the store is ahead of it (a page at most)."""
-        page = await self._feed.changes(self._revision, PAGE)
+        page = await self._feed.changes(self._revision, PAGE, self._late)
         return {
             "rows": len(self._shelves),
             "revision": self._revision,
@@ -119,13 +120,13 @@ class Gallery:
         """Apply page after page. A store behind the memory was restored from a copy: then forget and reload."""
         more = True
         while more:
-            page = await self._feed.changes(self._revision, PAGE)
+            page = await self._feed.changes(self._revision, PAGE, self._late)
             if page.revision < self._revision:
                 log.warning("%s went back to revision %d: loading everything again", self.origin, page.revision)
-                self._shelves, self._revision = _Shelves(), 0
+                self._shelves, self._revision, self._late = _Shelves(), 0, []
                 continue
             await self._run(self._shelves.apply, page.rows)
-            self._revision, more = page.revision, page.more
+            self._revision, self._late, more = page.revision, page.late, page.more
             REVISION.labels(self.origin).set(self._revision)
         ROWS.labels(self.origin).set(len(self._shelves))
 

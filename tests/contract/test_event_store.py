@@ -137,7 +137,7 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
     store: EventStore, steps: list[tuple[str, int]], size: int, again: int
 ) -> None:
     account, known = new_id(), [new_id() for _ in range(6)]
-    began = (await store.changes(2**62, 1)).revision
+    began = (await store.changes(2**62, 1, [])).revision
     state: dict[str, bytes] = {}
     replayed: dict[str, bytes] = {}
     present: set[str] = set()
@@ -166,7 +166,7 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
 async def replay(store: EventStore, after: int, size: int, into: dict[str, bytes]) -> int:
     """Apply every page after a revision as a matcher would; where to go on from."""
     while True:
-        page = await store.changes(after, size)
+        page = await store.changes(after, size, [])
         assert len(page.rows) <= size
         assert page.revision > after or not page.rows
         for row in page.rows:

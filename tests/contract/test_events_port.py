@@ -112,7 +112,7 @@ async def test_the_first_write_of_an_id_wins(port: ports.Events) -> None:
     await port.save(MINE, [other, new, new.model_copy(update={"source": "again"})])
     assert sorted(one.source or "" for one in await port.find(MINE, ANY, ALL)) == ["first", "new"]
     assert await port.select(MINE, EventFilter(tags=["x"])) == []
-    assert (await port.changes(0, 10)).rows == [row(first)]
+    assert (await port.changes(0, 10, [])).rows == [row(first)]
 
 
 async def test_a_save_is_all_or_nothing_and_names_the_event_at_fault(port: ports.Events, monkeypatch) -> None:
@@ -202,15 +202,15 @@ async def test_the_feed_shows_every_account_the_present_state_of_what_changed(po
     mine, theirs = event(MINE, face_descriptor=descriptor(1)), event(THEIRS, face_descriptor=descriptor(2))
     await port.save(MINE, [mine, event(MINE)])
     await port.save(THEIRS, [theirs])
-    first = await port.changes(0, 1)
+    first = await port.changes(0, 1, [])
     assert (first.rows, first.more) == ([row(mine)], True)
-    rest = await port.changes(first.revision, 10)
+    rest = await port.changes(first.revision, 10, [])
     assert (rest.rows, rest.more) == ([row(theirs)], False)
     await port.delete(MINE, [mine.event_id])
-    gone = await port.changes(rest.revision, 10)
+    gone = await port.changes(rest.revision, 10, [])
     assert gone.rows == [GalleryRow(object_id=mine.event_id, account_id=MINE, deleted=True)]
     assert gone.revision > rest.revision
-    idle = await port.changes(gone.revision, 10)
+    idle = await port.changes(gone.revision, 10, [])
     assert (idle.rows, idle.more, idle.revision) == ([], False, gone.revision)
 
 

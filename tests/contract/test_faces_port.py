@@ -107,13 +107,13 @@ async def test_creating_again_changes_nothing(world: World) -> None:
     [source] = await world.port.create_attributes(MINE, [TemporaryAttributeDraft(descriptors=[descriptor()], ttl=1)])
     draft = FaceDraft(face_id=new_id(), user_data="first", attribute=AttributeDraft(attribute_id=source))
     [first] = await world.port.create_faces(MINE, [draft])
-    before = await world.port.changes(0, 10)
+    before = await world.port.changes(0, 10, [])
     world.clock.advance(5)
     changed = draft.model_copy(update={"user_data": "second"})
     other = FaceDraft(user_data="other")
     again, fresh, twice = await world.port.create_faces(MINE, [changed, other, changed])
     assert (again, twice, fresh.user_data) == (first, first, "other")
-    assert len((await world.port.changes(before.revision, 10)).rows) == 1
+    assert len((await world.port.changes(before.revision, 10, [])).rows) == 1
     assert len(await world.port.face_attributes(MINE, [draft.face_id or ""])) == 1
 
 
@@ -121,7 +121,7 @@ async def test_simultaneous_creations_of_one_face_store_it_once(world: World) ->
     draft = FaceDraft(face_id=new_id(), user_data="one")
     answers = await asyncio.gather(*(world.port.create_faces(MINE, [draft]) for _ in range(8)))
     assert {face.face_id for [face] in answers} == {draft.face_id}
-    assert (await world.port.changes(0, 10)).revision == 1
+    assert (await world.port.changes(0, 10, [])).revision == 1
 
 
 async def test_a_batch_is_stored_whole_or_not_at_all(world: World) -> None:
@@ -133,7 +133,7 @@ async def test_a_batch_is_stored_whole_or_not_at_all(world: World) -> None:
         await refused(world.port.create_faces(MINE, [good, bad]), code, 400, missing)
     await refused(world.port.create_faces(MINE, [good] * 1001), Code.TOO_MANY, 400, "1001", "1000")
     assert await world.port.select_faces(MINE, FaceFilter()) == []
-    assert await world.port.changes(0, 10) == await world.port.changes(0, 1)
+    assert await world.port.changes(0, 10, []) == await world.port.changes(0, 1, [])
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ async def test_an_id_stays_with_its_account_after_deletion(world: World) -> None
     await world.port.delete_faces(MINE, [draft.face_id or ""])
     await refused(world.port.create_faces(THEIRS, [draft]), Code.REQUEST_CONFLICT, 409)
     [back] = await world.port.create_faces(MINE, [draft])
-    [row] = (await world.port.changes(0, 10)).rows
+    [row] = (await world.port.changes(0, 10, [])).rows
     assert (back.face_id, row.object_id, row.account_id, row.deleted) == (draft.face_id, draft.face_id, MINE, False)
 
 
@@ -256,12 +256,12 @@ async def test_the_feed_tells_the_present_state_of_what_changed(world: World) ->
     raw = descriptor(9)
     draft = FaceDraft(lists=[first_list], attribute=AttributeDraft(descriptors=[raw]))
     linked, deleted, untouched = await world.port.create_faces(MINE, [draft, draft, FaceDraft()])
-    before = await world.port.changes(0, 10)
+    before = await world.port.changes(0, 10, [])
     assert (len(before.rows), before.more) == (3, False)
     link = Link(list_id=second_list, face_ids=[linked.face_id], action="attach")
     await world.service.link(MINE, link)
     await world.port.delete_faces(MINE, [deleted.face_id])
-    after = await world.port.changes(before.revision, 10)
+    after = await world.port.changes(before.revision, 10, [])
     assert [row.model_dump() for row in after.rows] == [
         {
             "object_id": linked.face_id,
@@ -273,12 +273,12 @@ async def test_the_feed_tells_the_present_state_of_what_changed(world: World) ->
         {"object_id": deleted.face_id, "account_id": MINE, "deleted": True, "descriptors": {}, "lists": []},
     ]
     await world.service.link(MINE, link)
-    assert await world.port.changes(after.revision, 10) == after.model_copy(update={"rows": []})
-    everything = await world.port.changes(0, 10)
+    assert await world.port.changes(after.revision, 10, []) == after.model_copy(update={"rows": []})
+    everything = await world.port.changes(0, 10, [])
     assert [row.object_id for row in everything.rows] == [untouched.face_id, linked.face_id, deleted.face_id]
 
 
 async def test_the_feed_says_when_it_is_not_the_one_the_revision_came_from(world: World) -> None:
     await world.port.create_faces(MINE, [FaceDraft()])
-    assert (await world.port.changes(99, 10)).model_dump() == {"revision": 1, "rows": [], "more": False}
-    await refused(world.port.changes(0, 0), Code.BAD_QUERY, 400, "limit")
+    assert (await world.port.changes(99, 10, [])).model_dump() == {"revision": 1, "rows": [], "more": False, "late": []}
+    await refused(world.port.changes(0, 0, []), Code.BAD_QUERY, 400, "limit")

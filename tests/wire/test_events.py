@@ -199,7 +199,7 @@ async def test_without_waiting_events_are_saved_from_the_bus(world: World) -> No
     assert await world.http.found() == []
     await world.bus.start()
     await drained(world)
-    assert (await world.events.changes(0, 10)).rows[0].object_id == saved.event_id
+    assert (await world.events.changes(0, 10, [])).rows[0].object_id == saved.event_id
 
 
 async def test_what_arrives_twice_or_was_refused_by_the_store_stops_nobody(world: World) -> None:

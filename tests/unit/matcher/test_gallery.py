@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from libs.common.errors import Code, MienError
-from libs.common.wire.gallery import GalleryPage, GalleryRow
+from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
 from services.matcher import gallery as module
 from services.matcher.gallery import Gallery, Query, Scope
 
@@ -52,7 +52,7 @@ class Store:
     def delete(self, number: int, account: str = MINE) -> None:
         self.put(GalleryRow(object_id=uid(number), account_id=account, deleted=True))
 
-    async def changes(self, after: int, limit: int) -> GalleryPage:
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
         self.calls += 1
         later = sorted((change for change in self.rows.values() if change[0] > after), key=lambda change: change[0])
         page = GalleryPage(
@@ -113,7 +113,7 @@ async def test_a_feed_that_fails_fails_the_search_and_the_next_one_goes_on(
     gallery = Gallery("faces", store, thread)
     store.put(row(1))
 
-    async def broken(after: int, limit: int) -> GalleryPage:
+    async def broken(after: int, limit: int, late: list[Gap]) -> GalleryPage:
         raise MienError(Code.CONNECTION, "gone")
 
     with monkeypatch.context() as patch:
