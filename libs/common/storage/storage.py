@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from libs.common.settings import StorageSettings
 from libs.common.storage import mongo
 from libs.common.storage.mongo import Document
+from libs.common.storage.objects import RETRIES, TIMES
 from libs.common.storage.sqlite import Database
 
 REDIS_S = 2.0
@@ -63,7 +64,8 @@ class Storage:
             access_key_id=settings.s3_key.get_secret_value() if settings.s3_key else "",
             secret_access_key=settings.s3_secret.get_secret_value() if settings.s3_secret else "",
             virtual_hosted_style_request=False,
-            client_options={"allow_http": settings.s3_url.startswith("http://")},
+            client_options={**TIMES, "allow_http": settings.s3_url.startswith("http://")},
+            retry_config=RETRIES,
         )
 
     async def close(self) -> None:
