@@ -66,7 +66,7 @@ def up(as_json: AsJson = False) -> None:
     from mien import suite
 
     settings = _settings()
-    observability.configure(settings.log_level)
+    observability.configure("mien", settings.log_level, settings.log_format)
 
     def announce(addresses: dict[str, str]) -> None:
         if as_json:

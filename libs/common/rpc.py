@@ -16,11 +16,10 @@ import aiohttp
 import msgpack
 from pydantic import TypeAdapter, ValidationError
 
+from libs.common import tracing
 from libs.common.errors import Code, MienError
 from libs.common.http.peers import Peers
-from libs.common.http.routes import MSGPACK, REQUEST_ID_HEADER, Call, Reply, Routes
-from libs.common.ids import new_request_id
-from libs.common.observability import REQUEST
+from libs.common.http.routes import MSGPACK, Call, Reply, Routes, outgoing_headers
 from libs.common.wire.base import fault, pack
 
 P = TypeVar("P")
@@ -106,6 +105,10 @@ class _Caller:
 
     async def call(self, path: str, body: bytes) -> bytes:
         """The answer of the first process that gives one."""
+        with tracing.span(path, "client"):
+            return await self._call(path, body)
+
+    async def _call(self, path: str, body: bytes) -> bytes:
         failure: aiohttp.ClientError | None = None
         for address in self._peers.in_turn():
             try:
@@ -118,7 +121,7 @@ class _Caller:
         raise MienError(Code.CONNECTION, f"{path}: {type(failure).__name__}", status=503, retry_after_s=1) from None
 
     async def _post(self, url: str, body: bytes) -> bytes:
-        headers = {"Content-Type": MSGPACK, REQUEST_ID_HEADER: REQUEST.get() or new_request_id()}
+        headers = {"Content-Type": MSGPACK, **outgoing_headers()}
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         async with self._session.post(url, data=io.BytesIO(body), headers=headers, timeout=timeout) as answer:
             raw = await answer.read()

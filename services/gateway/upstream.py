@@ -9,13 +9,12 @@ from urllib.parse import quote
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 from yarl import URL
 
 from libs.common.errors import Code, MienError
 from libs.common.http.peers import Peers
-from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes
-from libs.common.ids import new_request_id
-from libs.common.observability import REQUEST
+from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes, outgoing_headers
 from services.gateway.paths import PREFIX, SHORTCUTS
 
 HOP_BY_HOP = {
@@ -83,8 +82,10 @@ class Outside(Inside):
 
     async def _carried(self, request: web.Request, address: str) -> web.Response:
         target = URL(address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
-        headers = {name: value for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP}
-        headers[REQUEST_ID_HEADER] = REQUEST.get() or new_request_id()
+        headers = CIMultiDict(
+            (name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP
+        )
+        headers.update(outgoing_headers())
         body = request.content if request.can_read_body else None
         async with self.session.request(
             request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False

@@ -20,8 +20,9 @@ from aiohttp import web
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import to_json
 
+from libs.common import observability, tracing
 from libs.common.errors import Code, MienError
-from libs.common.ids import NIL, parse_id
+from libs.common.ids import NIL, new_request_id, parse_id
 from libs.common.wire.base import fault, pack
 
 JSON, MSGPACK = "application/json", "application/msgpack"
@@ -29,6 +30,14 @@ ACCOUNT_HEADER, REQUEST_ID_HEADER = "Luna-Account-Id", "Luna-Request-Id"
 
 S = TypeVar("S")
 M = TypeVar("M")
+
+
+def outgoing_headers() -> dict[str, str]:
+    """What a call to another service says of the request it is made for: its id, its account, its trace."""
+    headers = {REQUEST_ID_HEADER: observability.REQUEST.get() or new_request_id(), **tracing.headers()}
+    if account := observability.ACCOUNT.get():
+        headers[ACCOUNT_HEADER] = account
+    return headers
 
 
 @dataclass

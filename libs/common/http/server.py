@@ -8,17 +8,18 @@ import logging
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from typing import Any
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_latest
 
-from libs.common import observability
+from libs.common import observability, tracing
 from libs.common.errors import Code, MienError
 from libs.common.http.openapi import add_docs
-from libs.common.http.routes import REQUEST_ID_HEADER, Routes, encode, utf8
-from libs.common.ids import REQUEST_ID, new_request_id
+from libs.common.http.routes import ACCOUNT_HEADER, REQUEST_ID_HEADER, Routes, encode, utf8
+from libs.common.ids import REQUEST_ID, new_request_id, parse_id
+from libs.common.readiness import Readiness
 
 MAX_BODY_BYTES = 128 * 1024 * 1024
 MAX_LINE_BYTES = 64 * 1024
@@ -33,6 +34,7 @@ IDLE_S = 75.0
 """How long a connection may be silent, or take for the head of its first request."""
 SHUTDOWN_S = 4.0
 """Requests in flight get this long to finish; a body that has not come whole gets no longer."""
+UNTRACED = {"/livez", "/readyz", "/metrics"}
 VERSION = {"Version": {"api": 6, "major": 0, "minor": 1, "patch": 0}}
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -42,6 +44,10 @@ log = logging.getLogger("mien.http")
 REQUESTS = Counter("mien_http_requests_total", "Requests answered", ["service", "method", "route", "status"])
 SECONDS = Histogram("mien_http_request_seconds", "Time to answer", ["service", "method", "route"])
 SERVICE = web.AppKey("service", str)
+READINESS = web.AppKey("readiness", Readiness)
+"""Knows nothing that it needs until the process that serves the application says it."""
+CONFIG: web.AppKey[dict[str, Any]] = web.AppKey("config", dict)
+"""The settings that `/config` shows, secrets hidden."""
 
 
 class Room:
@@ -87,6 +93,8 @@ def build_app(
     """
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_identify, _explain, _bound])
     app[SERVICE] = title
+    app[READINESS] = Readiness()
+    app[CONFIG] = {}
     app[ROOM] = Room(LARGEST_AT_ONCE * max_body_bytes)
     documented = []
     for prefix, routes in tables:
@@ -98,6 +106,9 @@ def build_app(
         app.router.add_get(f"{prefix}/version", _constant(version or VERSION))
         app.router.add_get(f"{prefix}/healthcheck", _healthcheck(health))
         app.router.add_get(f"{prefix}/metrics", _metrics)
+        app.router.add_get(f"{prefix}/config", _config)
+    app.router.add_get("/livez", _constant({"alive": True}))
+    app.router.add_get("/readyz", _readyz)
     add_docs(app, title, documented, sorted(prefixes))
     return app
 
@@ -109,7 +120,7 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     given = request.headers.get(REQUEST_ID_HEADER)
     valid = given is None or REQUEST_ID.match(given)
     request_id = given if given and valid else new_request_id()
-    with observability.request(request_id):
+    with observability.request(request_id, _account(request)), _traced(request, request_id):
         if valid:
             response = await handler(request)
         else:
@@ -120,12 +131,35 @@ async def _identify(request: web.Request, handler: Handler) -> web.StreamRespons
     return response
 
 
-def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+def _account(request: web.Request) -> str | None:
+    """Whose request it is, for the log; a header that makes no sense is the route's to refuse."""
+    try:
+        return parse_id(request.headers[ACCOUNT_HEADER])
+    except (KeyError, ValueError):
+        return None
+
+
+def _traced(request: web.Request, request_id: str) -> AbstractContextManager[None]:
+    """The span of a request, under its caller's. Probes are no news."""
+    if request.path in UNTRACED:
+        return nullcontext()
+    name = f"{request.method} {_route(request)}"
+    return tracing.span(
+        name, "server", request.headers, **{"mien.service": request.app[SERVICE], "mien.request_id": request_id}
+    )
+
+
+def _route(request: web.Request) -> str:
     resource = request.match_info.route.resource
-    route = resource.canonical if resource else "-"
-    service = request.app[SERVICE]
+    return resource.canonical if resource else "-"
+
+
+def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
+    service, route = request.app[SERVICE], _route(request)
     REQUESTS.labels(service, request.method, route, response.status).inc()
     SECONDS.labels(service, request.method, route).observe(seconds)
+    if response.status >= 500:
+        tracing.fail(str(response.status))
     level = logging.ERROR if response.status == 500 else logging.INFO
     log.log(level, "%s %s %s %d %.1fms", service, request.method, route, response.status, seconds * 1000)
 
@@ -217,21 +251,35 @@ async def _while_body_comes(request: web.Request, handler: Handler) -> web.Strea
 
 def _constant(content: dict[str, Any]) -> Handler:
     async def answer(_: web.Request) -> web.Response:
-        body, kind = encode(content, "application/json")
-        return web.Response(body=body, content_type=kind)
+        return _json(content)
 
     return answer
 
 
 def _healthcheck(health: Health) -> Handler:
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.Response:
         started = time.perf_counter()
         details = await health()
-        content = {"execution_time": round(time.perf_counter() - started, 6), **details}
-        body, kind = encode(content, "application/json")
-        return web.Response(body=body, content_type=kind)
+        if request.query.get("include_luna_services") == "1":
+            details = {"services": await request.app[READINESS].of_called(), **details}
+        return _json({"execution_time": round(time.perf_counter() - started, 6), **details})
 
     return answer
+
+
+async def _readyz(request: web.Request) -> web.Response:
+    """Whether everything is there that the process needs; with ``own=1`` the services it calls are left out."""
+    missing = await request.app[READINESS].missing(own=request.query.get("own") == "1")
+    return _json({"ready": not missing, "missing": missing}, status=503 if missing else 200)
+
+
+async def _config(request: web.Request) -> web.Response:
+    return _json(request.app[CONFIG])
+
+
+def _json(content: dict[str, Any], status: int = 200) -> web.Response:
+    body, kind = encode(content, "application/json")
+    return web.Response(body=body, status=status, content_type=kind)
 
 
 async def _metrics(_: web.Request) -> web.Response:
