@@ -10,7 +10,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from pydantic_settings import BaseSettings
 
 from libs.common.errors import Code
-from libs.common.settings import PORT_OFFSETS, FetchSettings, SdkSettings, Settings, StorageSettings
+from libs.common.settings import PORT_OFFSETS, FetchSettings, SdkSettings, SenderSettings, Settings, StorageSettings
 
 HERE = Path(__file__).resolve().parent
 
@@ -37,7 +37,7 @@ def settings_page() -> str:
         "# Settings\n\n"
         "Read from the environment. Unset means the default.\n\n"
         "| variable | default | meaning |\n|--|--|--|\n"
-        + "".join(_rows(model) for model in (Settings, StorageSettings, SdkSettings, FetchSettings))
+        + "".join(_rows(model) for model in (Settings, StorageSettings, SdkSettings, FetchSettings, SenderSettings))
         + f"\nA service without a port of its own listens at `MIEN_PORT` plus its distance: {ports}.\n"
     )
 
@@ -47,7 +47,7 @@ def _rows(model: type[BaseSettings]) -> str:
     return "".join(
         f"| `{prefix}{name.upper()}` | `{field.get_default()}` | {field.description or ''} |\n"
         for name, field in model.model_fields.items()
-        if name not in ("storage", "sdk", "fetch")
+        if name not in ("storage", "sdk", "fetch", "sender")
     )
 
 

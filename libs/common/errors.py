@@ -77,6 +77,10 @@ class Code(Enum):
     EVENTS_MISSING = (23002, 400, "One or more events not found")  # own
     BODY_DESCRIPTOR_MISSING = (23007, 400, "Event has no body descriptor of this version")
 
+    SUBSCRIBER_UNKNOWN = (29001, 403, "Luna-Account-Id header is required to subscribe")
+    CURSOR_GONE = (29002, 410, "What followed the cursor is no longer kept")  # own
+    TOO_MANY_SUBSCRIBERS = (29003, 429, "Too many subscriptions")  # own
+
     REFERENCE_VERSION = (31001, 400, "Reference descriptor version differs from the matching version")
     MIXED_VERSIONS = (31005, 400, "Descriptor versions are mixed in one match")
     BAD_DESCRIPTOR = (31006, 400, "Descriptor is malformed")  # own

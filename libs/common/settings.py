@@ -106,6 +106,27 @@ class FetchSettings(FromEnvironment):
     timeout_s: float = Field(default=10.0, gt=0, description="for one fetch, redirects included")
 
 
+class SenderSettings(FromEnvironment):
+    """Who is told of events: WebSocket subscribers and the receivers of HTTP callbacks."""
+
+    model_config = SettingsConfigDict(env_prefix="MIEN_SENDER_")
+
+    frame: Literal["wrapped", "flat"] = Field(
+        default="wrapped", description="an event's own fields in a frame: under `event`, or beside the others"
+    )
+    max_subscribers: int = Field(default=10_000, ge=1, description="WebSocket connections of one process")
+    max_per_account: int = Field(default=100, ge=1, description="of them, those of one account")
+    slow_s: float = Field(default=10.0, gt=0, le=20, description="how long a subscriber may not take a frame")
+    log_entries: int = Field(default=10_000, ge=1, description="events of one account kept for subscribers to resume")
+    log_age_s: float = Field(default=86_400, gt=0, description="how long they are kept")
+    callbacks_at_once: int = Field(default=64, ge=1, le=1024, description="HTTP callbacks of one process under way")
+    callback_attempts: int = Field(default=16, ge=1, description="before a callback becomes a dead letter")
+    callback_age_s: float = Field(default=86_400, gt=0, description="after which it does, however often it was tried")
+    callback_secret: SecretStr | None = Field(
+        default=None, description="whsec_<base64>: signs callbacks that have no secret of their own"
+    )
+
+
 class StorageSettings(FromEnvironment):
     """Where things are kept and what services talk over. What is not named is embedded: files under the data folder."""
 
@@ -156,6 +177,7 @@ class Settings(FromEnvironment):
     storage: StorageSettings = Field(default_factory=StorageSettings)
     sdk: SdkSettings = Field(default_factory=SdkSettings)
     fetch: FetchSettings = Field(default_factory=FetchSettings)
+    sender: SenderSettings = Field(default_factory=SenderSettings)
 
     @model_validator(mode="after")
     def _addresses_are_known(self) -> Self:
