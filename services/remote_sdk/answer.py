@@ -141,7 +141,7 @@ class SdkAnswer(Asked):
     models: dict[str, str]
 
 
-def answer(result: SdkResult, params: SdkParams, models: dict[str, str]) -> SdkAnswer:
+def answer(result: SdkResult, params: SdkParams) -> SdkAnswer:
     """What inference found, in the shape of the contract."""
     return SdkAnswer(
         images_estimations=[_image(image) for image in result.images],
@@ -150,7 +150,7 @@ def answer(result: SdkResult, params: SdkParams, models: dict[str, str]) -> SdkA
             face_detections=[_filtered(image.filename, each) for image in result.images for each in image.filtered],
             body_detections=[],
         ),
-        models=models,
+        models=result.models,
     )
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from aiohttp import web
 
+from libs.common import ports
 from libs.common.errors import success_body
 from libs.common.http.inputs import CONSUMES, Inputs, Limits, Sources, read_inputs
 from libs.common.http.routes import Call, Reply, Routes
 from libs.common.wire.sdk import Capabilities, ErrorBody, ImageResult, SdkParams, SdkResult
 from services.remote_sdk.answer import SdkAnswer, answer
-from services.remote_sdk.service import Sdk
 
-SDK = web.AppKey("sdk", Sdk)
+SDK: web.AppKey[ports.Sdk] = web.AppKey("sdk")
 SOURCES = web.AppKey("sdk.sources", Sources)
 LIMITS = web.AppKey("sdk.limits", Limits)
 
@@ -29,7 +29,7 @@ async def estimate(call: Call, query: SdkParams) -> SdkAnswer:
     await sdk.require(query)
     inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
     result = await sdk.estimate([each.image for each in inputs.images if each.image], query)
-    return answer(_in_order(inputs, result), query, sdk.models_for(query))
+    return answer(_in_order(inputs, result), query)
 
 
 def _in_order(inputs: Inputs, result: SdkResult) -> SdkResult:

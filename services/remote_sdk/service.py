@@ -56,10 +56,6 @@ class Sdk:
         """Raises ESTIMATOR_MISSING when no model fills the slot of the catalogue."""
         self._catalogue.require_slot(name)
 
-    def models_for(self, params: SdkParams) -> dict[str, str]:
-        """The model and version behind each slot these parameters use."""
-        return self._catalogue.models_for(params)
-
     async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
         """Detect, filter, estimate and describe. A bad image fails alone, in its own ``ImageResult``.
 
@@ -84,7 +80,11 @@ class Sdk:
             else:
                 descriptors = [next(described) for _ in outcome.kept]
                 results.append(_seen(image, outcome, descriptors, params))
-        return SdkResult(images=results, aggregate=_aggregate(results) if params.aggregate_attributes else None)
+        return SdkResult(
+            images=results,
+            aggregate=_aggregate(results) if params.aggregate_attributes else None,
+            models=self._catalogue.models_for(params),
+        )
 
     async def _described(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[Descriptor | None]:
         """The descriptor of every face that was kept, image after image."""

@@ -145,10 +145,12 @@ class FaceAggregate(Wire):
 
 
 class SdkResult(Wire):
-    """``images`` follow the order of the call; ``aggregate`` is set when it was asked for and a face was left."""
+    """``images`` follow the order of the call; ``aggregate`` is set when it was asked for and a face was left;
+    ``models`` names what produced the estimations, by slot."""
 
     images: list[ImageResult]
     aggregate: FaceAggregate | None = None
+    models: dict[str, str] = {}
 
 
 class Estimator(Wire):

@@ -60,9 +60,10 @@ def test_everything_that_was_asked_for_has_its_place() -> None:
             ),
         ],
         aggregate=FaceAggregate(attributes=ATTRIBUTES, descriptor=DESCRIPTOR),
+        models={"face_detection": "dlib-mmod 1"},
     )
 
-    shown = as_json(answer(result, SdkParams(aggregate_attributes=1), {"face_detection": "dlib-mmod 1"}))
+    shown = as_json(answer(result, SdkParams(aggregate_attributes=1)))
 
     success = {"error_code": 0, "desc": "Success", "detail": ""}
     quality = {"blurriness": 0.93, "dark": 0.99, "illumination": 0.71, "specularity": 0.8, "light": 0.97}
@@ -138,7 +139,7 @@ def test_everything_that_was_asked_for_has_its_place() -> None:
 
 
 def test_what_was_not_asked_for_is_left_out() -> None:
-    shown = as_json(answer(SdkResult(images=[image("a", persons=[Person(face=BARE)])]), SdkParams(), {}))
+    shown = as_json(answer(SdkResult(images=[image("a", persons=[Person(face=BARE)])]), SdkParams()))
     assert shown == {
         "images_estimations": [
             {
@@ -166,11 +167,11 @@ def test_what_was_not_asked_for_is_left_out() -> None:
 
 
 def test_an_aggregate_without_a_face_is_null_not_missing() -> None:
-    shown = answer(SdkResult(images=[]), SdkParams(aggregate_attributes=1), {})
+    shown = answer(SdkResult(images=[]), SdkParams(aggregate_attributes=1))
     assert shown.model_dump()["aggregate_estimations"] == {"face": None, "body": None}
 
 
 def test_msgpack_carries_bytes_as_they_are() -> None:
-    body, _ = encode(answer(SdkResult(images=[image("a", persons=[Person(face=FULL)])]), SdkParams(), {}), MSGPACK)
+    body, _ = encode(answer(SdkResult(images=[image("a", persons=[Person(face=FULL)])]), SdkParams()), MSGPACK)
     face = msgpack.unpackb(body)["images_estimations"][0]["estimations"][0]["face"]
     assert (face["warp"], face["descriptor"]["sdk_descriptor"]) == (b"\xff\xd8warp", pack_sdk(1001, RAW))
