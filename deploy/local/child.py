@@ -28,14 +28,20 @@ class DidNotStart(Exception):
     """A server ended or stayed silent; the message holds what it said last."""
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
+    """A loopback port that nobody listens on now, and another one at each call."""
     for _ in range(200):
         port = random.choice(PORTS)
+        if port in _given:
+            continue
         with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             with suppress(OSError):
                 probe.bind(("127.0.0.1", port))
+                _given.add(port)
                 return port
     raise DidNotStart(f"no free port between {PORTS.start} and {PORTS.stop}")
 
@@ -63,7 +69,7 @@ class Child:
     ) -> None:
         self.name = name
         self._command = [str(word) for word in command]
-        self._log = log
+        self.log = log
         self._environment = {**os.environ, **(environment or {})}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -88,7 +94,7 @@ class Child:
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
-        with self._log.open("ab") as log:
+        with self.log.open("ab") as log:
             return subprocess.Popen(
                 [*leash, *self._command],
                 stdin=subprocess.DEVNULL,
@@ -126,9 +132,9 @@ class Child:
 
     def last_words(self) -> str:
         """The end of what it wrote."""
-        if not self._log.exists():
+        if not self.log.exists():
             return "it said nothing"
-        with self._log.open("rb") as log:
+        with self.log.open("rb") as log:
             log.seek(max(0, log.seek(0, os.SEEK_END) - LAST_BYTES))
             return log.read().decode(errors="replace").strip() or "it said nothing"
 
