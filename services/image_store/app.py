@@ -1,33 +1,58 @@
-"""The image store, wired: SQLite for what is stored, a folder for the bytes."""
+"""The image store, wired: what is stored in MongoDB or SQLite, the bytes in S3 or a folder."""
 
 from __future__ import annotations
+
+from typing import Any
 
 from libs.common import ports
 from libs.common.housekeeping import Housekeeping
 from libs.common.part import Part
 from libs.common.storage.storage import Storage
+from services.image_store.ports import ImageIndex, ObjectStore
 from services.image_store.routes import IMAGES, routes
 from services.image_store.service import Images
-from services.image_store.store_objects import FolderObjects
-from services.image_store.store_sqlite import SqliteIndex
+from services.image_store.store_mongo import MongoIndex
+from services.image_store.store_objects import FolderObjects, StoreObjects
+from services.image_store.store_sqlite import SCHEMA, SqliteIndex
 
 PURGE_EVERY_S = 60.0
 SWEEP_EVERY_S = 6 * 3600.0
+PREFIX = "images/"
+"""Of the bucket, which holds more than pictures; the sweep sees what lies below it, and nothing else."""
 
 
 async def build(storage: Storage) -> Part:
     """The image store over ``storage``."""
-    folder = storage.folder / "images"
-    index = await SqliteIndex(folder / "images.sqlite", durable=storage.durable).open()
-    images = Images(index, FolderObjects(folder / "bytes", durable=storage.durable))
+    images = Images(await _index(storage), _objects(storage))
     housekeeping = Housekeeping()
 
     async def start() -> None:
         housekeeping.repeat("image-store-purge", images.purge, PURGE_EVERY_S)
         housekeeping.repeat("image-store-sweep", images.sweep, SWEEP_EVERY_S)
 
-    async def stop() -> None:
-        await housekeeping.stop()
-        await index.close()
+    async def health() -> dict[str, Any]:
+        await images.check()
+        return {}
 
-    return Part("image_store", routes, IMAGES, images, ports=(ports.Images,), start=start, stop=stop)
+    return Part(
+        "image_store",
+        routes,
+        IMAGES,
+        images,
+        ports=(ports.Images,),
+        start=start,
+        stop=housekeeping.stop,
+        health=health,
+    )
+
+
+async def _index(storage: Storage) -> ImageIndex:
+    if storage.mongo is not None:
+        return MongoIndex(storage.mongo)
+    return SqliteIndex(await storage.sqlite("images/images.sqlite", SCHEMA))
+
+
+def _objects(storage: Storage) -> ObjectStore:
+    if storage.objects is not None:
+        return StoreObjects(storage.objects, PREFIX)
+    return FolderObjects(storage.folder / "images" / "bytes", durable=storage.durable)

@@ -32,7 +32,9 @@ class Record:
 class ImageIndex(Protocol):
     """Metadata. What has no row here does not exist; every method sees one account's rows only."""
 
-    async def close(self) -> None: ...
+    async def check(self) -> None:
+        """Whether the index can be used. Raises STORE_UNAVAILABLE, or what its database raises."""
+        ...
 
     async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
         """Raises BUCKET_EXISTS, also for the name of a platform bucket."""
@@ -46,7 +48,7 @@ class ImageIndex(Protocol):
         """Raises BUCKET_MISSING."""
         ...
 
-    async def delete_bucket(self, account: str, name: str) -> bool:
+    async def delete_bucket(self, account: str, name: str, now_ms: int) -> bool:
         """Whether there was one. What it held is gone at once, and reported by :meth:`purge`.
 
         Platform buckets stay.
@@ -54,7 +56,10 @@ class ImageIndex(Protocol):
         ...
 
     async def put(self, records: list[Record]) -> list[str]:
-        """Store or replace, all or none, durably; returns the keys that were replaced. Raises BUCKET_MISSING."""
+        """Store or replace durably; returns the keys that were replaced. Raises BUCKET_MISSING, then storing none.
+
+        After any other failure some of them may be stored; repeating it by id completes it.
+        """
         ...
 
     async def get(self, account: str, bucket: str, kind: Kind, item_id: str, now_ms: int) -> Record | None:
@@ -66,7 +71,10 @@ class ImageIndex(Protocol):
         ...
 
     async def purge(self, now_ms: int, limit: int) -> list[str]:
-        """Forget up to ``limit`` items that expired or whose bucket is gone, of every account; returns their keys."""
+        """Forget up to ``limit`` items that expired or whose bucket is gone, of every account; returns their keys.
+
+        Several processes may do it at the same time, and may be told of the same keys.
+        """
         ...
 
     async def known(self, keys: list[str]) -> set[str]:
@@ -75,10 +83,11 @@ class ImageIndex(Protocol):
 
 
 class ObjectStore(Protocol):
-    """Bytes by key."""
+    """Bytes by key. A key is written once, or again with the same bytes."""
 
     async def put(self, key: str, data: bytes) -> None:
-        """Returns when the bytes are as durable as the store was asked to make them."""
+        """Returns when the bytes are as durable as the store was asked to make them. Raises STORE_UNAVAILABLE when
+        that is not known, and OSError (ENOSPC) when there is no room."""
         ...
 
     async def get(self, key: str) -> bytes | None: ...
@@ -89,4 +98,8 @@ class ObjectStore(Protocol):
 
     def keys(self, before: datetime) -> AsyncIterator[list[str]]:
         """Every key written before a moment, in batches."""
+        ...
+
+    async def check(self) -> None:
+        """Whether the store can be used. Raises STORE_UNAVAILABLE."""
         ...

@@ -56,7 +56,8 @@ class Images:
     """Buckets, pictures and objects. Knows no HTTP and no database; satisfies ``libs.common.ports.Images``.
 
     An item exists from the moment its row is committed (its bytes are durable before that) until its row is
-    gone or has expired; the bytes are removed afterwards.
+    gone or has expired; the bytes are removed afterwards. A failure in between leaves bytes without a row, for
+    :meth:`sweep`, and never a row without bytes.
     """
 
     def __init__(self, index: ImageIndex, objects: ObjectStore, now_ms: Callable[[], int] = clock.now_ms) -> None:
@@ -84,7 +85,7 @@ class Images:
         """Delete an own bucket and all it holds. Raises BUCKET_MISSING; METHOD_NOT_ALLOWED for a platform bucket."""
         if name in PLATFORM_BUCKETS:
             raise MienError(Code.METHOD_NOT_ALLOWED, f"bucket {name} belongs to the platform")
-        if not await self._index.delete_bucket(account, name):
+        if not await self._index.delete_bucket(account, name, self._now_ms()):
             raise MienError(Code.BUCKET_MISSING, f"bucket {name}")
 
     # libs.common.ports.Images
@@ -153,13 +154,18 @@ class Images:
         await self._index.bucket(account, bucket)
         await self._delete(account, bucket, kind, item_ids)
 
-    # Housekeeping
+    # Housekeeping, on any number of processes at the same time
+
+    async def check(self) -> None:
+        """Whether pictures can be stored and read. Raises STORE_UNAVAILABLE, or what the index's database raises."""
+        await self._index.check()
+        await self._objects.check()
 
     async def purge(self) -> int:
         """Remove what has expired and what deleted buckets held; returns how many items."""
         count = 0
         while keys := await self._index.purge(self._now_ms(), PURGED):
-            await self._objects.delete(keys)
+            await self._free(keys)
             count += len(keys)
         return count
 
@@ -186,7 +192,7 @@ class Images:
             *(self._write(record.key, upload.data) for record, (_, _, upload) in zip(records, items, strict=True))
         )
         replaced = await self._index.put(records)
-        await self._objects.delete(replaced)
+        await self._free(replaced)
         return records, replaced
 
     async def _write(self, key: str, data: bytes) -> None:
@@ -195,8 +201,15 @@ class Images:
 
     async def _delete(self, account: Id, bucket: str, kind: Kind, item_ids: list[Id]) -> int:
         keys = await self._index.delete(account, bucket, kind, item_ids, self._now_ms())
-        await self._objects.delete(keys)
+        await self._free(keys)
         return len(keys)
+
+    async def _free(self, keys: list[str]) -> None:
+        """Remove bytes that no row refers to any more; those that cannot be removed now are swept later."""
+        try:
+            await self._objects.delete(keys)
+        except MienError as failure:
+            log.warning("%d items without a row are left for the sweep: %s", len(keys), failure.detail)
 
 
 def _record(account: Id, kind: Kind, bucket: str, item_id: Id, upload: Upload, moment: datetime) -> Record:

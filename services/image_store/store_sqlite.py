@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from pathlib import Path
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
@@ -17,7 +16,7 @@ PLATFORM = ""
 """The account of buckets that everybody has."""
 
 # Items refer to the number of their bucket: one deleted and made again under its name is another bucket.
-SCHEMA = """
+TABLES = """
 CREATE TABLE IF NOT EXISTS bucket (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     account TEXT NOT NULL,
@@ -45,6 +44,11 @@ CREATE TABLE IF NOT EXISTS item (
 CREATE INDEX IF NOT EXISTS item_bucket ON item (bucket);
 CREATE INDEX IF NOT EXISTS item_expiry ON item (expire_ms) WHERE expire_ms IS NOT NULL;
 """
+SCHEMA = TABLES + "".join(
+    "INSERT OR IGNORE INTO bucket (account, name, create_ms)"  # noqa: S608
+    f" VALUES ('{PLATFORM}', '{name}', strftime('%s', 'now') * 1000);\n"
+    for name in PLATFORM_BUCKETS
+)
 PUT = """
 INSERT OR REPLACE INTO item (account, bucket, kind, item_id, key, content_type, size_bytes, sha256,
     create_ms, expire_ms, meta)
@@ -57,19 +61,11 @@ ONE = "account = ? AND bucket = ? AND kind = ? AND item_id = ?"
 class SqliteIndex:
     """Satisfies :class:`services.image_store.ports.ImageIndex`."""
 
-    def __init__(self, path: Path, *, durable: bool = True) -> None:
-        self._database = Database(path, SCHEMA, durable=durable)
+    def __init__(self, database: Database) -> None:
+        self._database = database
 
-    async def open(self) -> SqliteIndex:
-        await self._database.open()
-        rows = [(PLATFORM, name, clock.now_ms()) for name in PLATFORM_BUCKETS]
-        await self._database.write(
-            lambda db: db.executemany("INSERT OR IGNORE INTO bucket (account, name, create_ms) VALUES (?, ?, ?)", rows)
-        )
-        return self
-
-    async def close(self) -> None:
-        await self._database.close()
+    async def check(self) -> None:
+        await self._database.rows("SELECT 1 FROM bucket LIMIT 1")
 
     async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
         def add(db: sqlite3.Connection) -> None:
@@ -93,7 +89,7 @@ class SqliteIndex:
             raise _missing(name)
         return Bucket(bucket=name, create_time=clock.from_ms(rows[0]["create_ms"]))
 
-    async def delete_bucket(self, account: str, name: str) -> bool:
+    async def delete_bucket(self, account: str, name: str, now_ms: int) -> bool:
         def drop(db: sqlite3.Connection) -> bool:
             rows = db.execute("DELETE FROM bucket WHERE account = ? AND name = ? RETURNING number", (account, name))
             dropped = [tuple(row) for row in rows.fetchall()]

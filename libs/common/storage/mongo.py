@@ -100,7 +100,8 @@ def _is_passing(failure: PyMongoError) -> bool:
         return True
     if isinstance(failure, BulkWriteError):
         details = failure.details or {}
-        return bool(details.get("writeConcernErrors")) and not details.get("writeErrors")
+        refused = [error for error in details.get("writeErrors", []) if error["code"] != DUPLICATE]
+        return bool(details.get("writeConcernErrors")) and not refused
     return isinstance(failure, OperationFailure) and failure.code in NOT_WRITABLE
 
 
