@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,16 +28,18 @@ from mien.tables import table_of
 STYLES = {Verdict.RIGHT: "green", Verdict.MISSED: "yellow", Verdict.WRONG: "red", Verdict.FAILED: "red"}
 
 
-async def play(folder: Path | None, out_dir: Path, out: Console) -> bool:
+async def play(folder: Path | None, out_dir: Path, out: Console, url: str | None = None) -> bool:
     """Show what the platform makes of the photos; answers whether somebody was confused or a photo failed.
 
-    Raises FileNotFoundError for a folder without photos, DidNotStart, MienApiError, MienUnreachable.
+    The platform is the one at ``url``, or one that is started for the demo. Raises FileNotFoundError for a folder
+    without photos, DidNotStart, MienApiError, MienUnreachable.
     """
     acts = await asyncio.to_thread(from_folder, folder) if folder else await asyncio.to_thread(portraits)
     started = time.perf_counter()
-    out.print("Starting the platform in a process of its own...")
-    async with platform() as url, MienClient(url, account=new_id()) as client:
-        out.print(f"Ready at {url} after {time.perf_counter() - started:.1f} s.")
+    if url is None:
+        out.print("Starting the platform in a process of its own...")
+    async with nullcontext(url) if url else platform() as gateway, MienClient(gateway, account=new_id()) as client:
+        out.print(f"Ready at {gateway} after {time.perf_counter() - started:.1f} s.")
         cells = await _perform(client, acts, out)
     sheet = await asyncio.to_thread(draw, cells, out_dir)
     out.print(_totals(cells), f"Contact sheet: {sheet}", sep="\n", soft_wrap=True)
