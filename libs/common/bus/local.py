@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
-import random
 import sqlite3
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import msgpack
-from prometheus_client import Counter, Gauge
-from pydantic import ValidationError
 
 from libs.common import clock, observability
-from libs.common.bus.port import Consumer, Message
+from libs.common.bus import metrics
+from libs.common.bus.port import (
+    DEAD_LETTERS,
+    MAX_MESSAGE_BYTES,
+    Backoff,
+    Consumer,
+    DeadLetter,
+    Message,
+    Unreadable,
+    Verdict,
+    reason,
+    verdict,
+)
+from libs.common.bus.topics import TOPICS, Topics, queues_of, readable, topic_named
 from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
-from libs.common.wire.base import chunks, fault, pack
+from libs.common.wire.base import chunks, pack
 
 log = logging.getLogger("mien.bus")
-WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
-DEAD = Counter("mien_bus_dead_letters_total", "Messages given up", ["queue"])
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (
@@ -43,32 +55,45 @@ CREATE TABLE IF NOT EXISTS dead_letter (
     envelope BLOB NOT NULL
 );
 """
+TAKE = """
+DELETE FROM dead_letter
+WHERE queue = :queue AND (:ids IS NULL OR message_id IN (SELECT value FROM json_each(:ids)))
+RETURNING seq, message_id, envelope
+"""
 PAGE = 32
 BROKEN_WAIT_S = 1.0
 """Pause after the database failed."""
-DEAD_LETTERS = 10_000
-"""Kept per queue; the oldest go first."""
+UNTOLD_S = 5.0
+"""After how long a message is noticed that another process put into the file (a dead letter that was redriven)."""
 
 
 class LocalBus:
     """Satisfies :class:`libs.common.bus.port.Bus` within one process."""
 
-    def __init__(self, database: Database, *, capacity: int = 10_000, attempts: int = 8) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        topics: Topics = TOPICS,
+        capacity: int = 10_000,
+        attempts: int = 8,
+        backoff: Backoff = Backoff(),  # noqa: B008 (frozen)
+    ) -> None:
         self._database = database
+        self._topics = topics
         self._capacity = capacity
         self._attempts = attempts
+        self._backoff = backoff
         self._consumers: dict[str, Consumer] = {}
         self._at_once: dict[str, int] = {}
-        self._topics: dict[str, list[str]] = {}
-        self._awake: dict[str, asyncio.Event] = {}
+        self._awake = {queue: asyncio.Event() for queue in queues_of(topics)}
+        self._troubles: Counter[str] = Counter()
         self._tasks: list[asyncio.Task[None]] = []
 
     def subscribe(self, topic: str, subscriber: str, consume: Consumer, at_once: int = 1) -> None:
-        queue = f"{topic}.{subscriber}"
+        queue = topic_named(topic, self._topics).queue(subscriber)
         self._at_once[queue] = at_once
-        self._topics.setdefault(topic, []).append(queue)
         self._consumers[queue] = consume
-        self._awake[queue] = asyncio.Event()
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._drain(queue), name=queue) for queue in self._consumers]
@@ -79,25 +104,23 @@ class LocalBus:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks.clear()
 
+    async def health(self) -> dict[str, Any]:
+        return {}
+
     async def publish(self, message: Message) -> None:
-        queues = self._topics.get(message.topic, [])
-        if not queues:
-            return
+        queues = topic_named(message.topic, self._topics).queues
         envelope = _pack(replace(message, request_id=message.request_id or observability.REQUEST.get()))
         await self._database.write(lambda db: self._insert(db, queues, message.message_id, envelope))
         for queue in queues:
             self._awake[queue].set()
 
-    def _insert(self, db: sqlite3.Connection, queues: list[str], message_id: str, envelope: bytes) -> None:
+    def _insert(self, db: sqlite3.Connection, queues: Sequence[str], message_id: str, envelope: bytes) -> None:
         for queue in queues:
             waiting = db.execute("SELECT count(*) FROM message WHERE queue = ?", (queue,)).fetchone()[0]
             if waiting >= self._capacity:
+                metrics.REFUSED.labels(queue).inc()
                 raise MienError(Code.OVERLOADED, f"{waiting} messages wait in {queue}", retry_after_s=1)
-            db.execute(
-                "INSERT INTO message (queue, message_id, due_ms, attempt, envelope) VALUES (?, ?, ?, 1, ?)"
-                " ON CONFLICT DO NOTHING",
-                (queue, message_id, clock.now_ms(), envelope),
-            )
+            _put(db, queue, message_id, envelope)
 
     async def _drain(self, queue: str) -> None:
         """Deliver what is due, oldest first, for as long as the process lives."""
@@ -123,58 +146,125 @@ class LocalBus:
         return bool(rows)
 
     async def _observe(self, queue: str) -> None:
-        rows = await self._database.rows("SELECT count(*) FROM message WHERE queue = ?", (queue,))
-        WAITING.labels(queue).set(rows[0][0])
+        rows = await self._database.rows(
+            "SELECT count(*), min(due_ms), (SELECT count(*) FROM dead_letter WHERE queue = :queue)"
+            " FROM message WHERE queue = :queue",
+            {"queue": queue},
+        )
+        waiting, due_ms, buried = rows[0]
+        metrics.WAITING.labels(queue).set(waiting)
+        metrics.OLDEST.labels(queue).set(max(0, clock.now_ms() - due_ms) / 1000 if waiting else 0)
+        metrics.BURIED.labels(queue).set(buried)
 
     async def _sleep(self, queue: str) -> None:
         """Until something is published or the next retry is due."""
         rows = await self._database.rows("SELECT min(due_ms) FROM message WHERE queue = ?", (queue,))
         due = rows[0][0]
-        wait_s = None if due is None else max(0.01, (due - clock.now_ms()) / 1000)
-        try:
+        wait_s = UNTOLD_S if due is None else min(UNTOLD_S, max(0.01, (due - clock.now_ms()) / 1000))
+        with suppress(TimeoutError):
             await asyncio.wait_for(self._awake[queue].wait(), wait_s)
-        except TimeoutError:
-            return
 
     async def _deliver(self, queue: str, row: sqlite3.Row) -> None:
         try:
-            message = replace(_unpack(row["envelope"]), attempt=row["attempt"])
+            message = readable(replace(_unpack(row["envelope"]), attempt=row["attempt"]), self._topics)
             with observability.request(message.request_id or message.message_id):
                 await self._consumers[queue](message)
         except Exception as failure:
             await self._failed(queue, row, failure)
         else:
+            self._troubles.pop(queue, None)
             await self._database.write(lambda db: db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],)))
 
     async def _failed(self, queue: str, row: sqlite3.Row, failure: Exception) -> None:
-        # pydantic would quote the value, which may be a picture or a descriptor
-        text = fault(failure) if isinstance(failure, ValidationError) else failure
-        reason = f"{type(failure).__name__}: {text}"
-        message_id, attempt = row["message_id"], row["attempt"]
-        # a disk that is full or fails is no fault of the message, which may have been acknowledged already
-        if attempt >= self._attempts and not isinstance(failure, sqlite3.OperationalError):
-            log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, reason)
-            DEAD.labels(queue).inc()
-            await self._database.write(lambda db: _bury(db, queue, row, reason))
-            return
-        log.warning("retry %s in %s after attempt %d: %s", message_id, queue, attempt, reason)
-        due_ms = clock.now_ms() + backoff_ms(attempt)
-        await self._database.write(
-            lambda db: db.execute(
-                "UPDATE message SET attempt = attempt + 1, due_ms = ? WHERE seq = ?", (due_ms, row["seq"])
+        message_id, attempt, why = row["message_id"], row["attempt"], reason(failure)
+        fate = verdict(failure)
+        if fate is Verdict.WAIT:
+            self._troubles[queue] += 1
+            log.warning("%s in %s waits for our own infrastructure: %s", message_id, queue, why)
+            await asyncio.sleep(self._backoff.pause_s(self._troubles[queue]))
+        elif fate is Verdict.DEAD or attempt >= self._attempts:
+            log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, why)
+            metrics.DEAD.labels(queue).inc()
+            await self._database.write(lambda db: _bury(db, queue, row, why))
+        else:
+            log.warning("retry %s in %s after attempt %d: %s", message_id, queue, attempt, why)
+            due_ms = clock.now_ms() + int(self._backoff.wait_s(attempt) * 1000)
+            await self._database.write(
+                lambda db: db.execute(
+                    "UPDATE message SET attempt = attempt + 1, due_ms = ? WHERE seq = ?", (due_ms, row["seq"])
+                )
             )
-        )
 
 
-def backoff_ms(attempt: int) -> int:
-    """Exponential from 0.2 s to 60 s with full jitter, in milliseconds."""
-    return int(random.uniform(0.5, 1.0) * min(60_000, 200 * 2 ** (attempt - 1)))  # noqa: S311
+class LocalDeadLetters:
+    """Satisfies :class:`libs.common.bus.port.DeadLetters` over the file of a :class:`LocalBus`, running or not."""
+
+    def __init__(self, database: Database, *, topics: Topics = TOPICS) -> None:
+        self._database = database
+        self._queues = queues_of(topics)
+
+    async def redrive(self, queue: str, message_ids: Sequence[str] | None) -> int:
+        values = _chosen(self._known(queue), message_ids)
+        return await self._database.write(lambda db: self._redrive(db, queue, values))
+
+    @staticmethod
+    def _redrive(db: sqlite3.Connection, queue: str, values: dict[str, Any]) -> int:
+        rows = sorted(db.execute(TAKE, values).fetchall(), key=lambda row: row["seq"])
+        for row in rows:
+            _put(db, queue, row["message_id"], row["envelope"])
+        return len(rows)
+
+    async def purge(self, queue: str, message_ids: Sequence[str] | None) -> int:
+        values = _chosen(self._known(queue), message_ids)
+        return await self._database.write(lambda db: len(db.execute(TAKE, values).fetchall()))
+
+    async def list(self, queue: str | None, limit: int) -> Sequence[DeadLetter]:
+        found: list[DeadLetter] = []
+        for each in self._queues if queue is None else [self._known(queue)]:
+            rows = await self._database.rows(
+                "SELECT * FROM dead_letter WHERE queue = ? ORDER BY seq LIMIT ?", (each, limit)
+            )
+            found += [_dead_letter(row) for row in rows]
+        return found
+
+    def _known(self, queue: str) -> str:
+        if queue not in self._queues:
+            raise ValueError(f"no queue is named {queue}; there are {', '.join(self._queues)}")
+        return queue
 
 
-def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, reason: str) -> None:
+def _chosen(queue: str, message_ids: Sequence[str] | None) -> dict[str, Any]:
+    return {"queue": queue, "ids": None if message_ids is None else json.dumps(list(message_ids))}
+
+
+def _dead_letter(row: sqlite3.Row) -> DeadLetter:
+    try:
+        message = _unpack(row["envelope"])
+    except Unreadable:
+        message = Message("", "", {}, attempt=1)
+    return DeadLetter(
+        queue=row["queue"],
+        message_id=row["message_id"],
+        topic=message.topic,
+        account=message.account,
+        attempts=message.attempt,
+        reason=row["reason"],
+        died=clock.from_ms(row["died_ms"]),
+    )
+
+
+def _put(db: sqlite3.Connection, queue: str, message_id: str, envelope: bytes) -> None:
+    db.execute(
+        "INSERT INTO message (queue, message_id, due_ms, attempt, envelope) VALUES (?, ?, ?, 1, ?)"
+        " ON CONFLICT DO NOTHING",
+        (queue, message_id, clock.now_ms(), envelope),
+    )
+
+
+def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, why: str) -> None:
     db.execute(
         "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
-        (row["seq"], queue, row["message_id"], clock.now_ms(), reason, row["envelope"]),
+        (row["seq"], queue, row["message_id"], clock.now_ms(), why, _counted(row["envelope"], row["attempt"])),
     )
     db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
     db.execute(
@@ -184,10 +274,23 @@ def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, reason: str) -> 
     )
 
 
+def _counted(envelope: bytes, attempt: int) -> bytes:
+    """The envelope with its attempts written into it, if it can be read."""
+    with suppress(Unreadable):
+        return _pack(replace(_unpack(envelope), attempt=attempt))
+    return envelope
+
+
 def _pack(message: Message) -> bytes:
-    return pack(vars(message))
+    envelope = pack(vars(message))
+    if len(envelope) > MAX_MESSAGE_BYTES:
+        raise MienError(Code.BODY_TOO_LARGE, f"{len(envelope)} bytes for {message.topic}; {MAX_MESSAGE_BYTES} may be")
+    return envelope
 
 
 def _unpack(envelope: bytes) -> Message:
-    fields: dict[str, Any] = msgpack.unpackb(envelope)
-    return Message(**fields)
+    """Raises Unreadable."""
+    try:
+        return Message(**msgpack.unpackb(envelope))
+    except (ValueError, TypeError, msgpack.UnpackException) as wrong:
+        raise Unreadable(f"the envelope is no message: {type(wrong).__name__}") from None

@@ -1,0 +1,271 @@
+"""The bus of many processes: RabbitMQ."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
+
+from libs.common import observability
+from libs.common.bus import envelope, metrics
+from libs.common.bus.link import Link, Session, Unroutable, unavailable
+from libs.common.bus.port import (
+    Backoff,
+    Consumer,
+    DeadLetter,
+    Message,
+    Unreadable,
+    Verdict,
+    reason,
+    verdict,
+)
+from libs.common.bus.topics import TOPICS, Topics, queues_of, readable, topic_named
+from libs.common.bus.topology import EXCHANGE, RETRY_MS, dead_queue, declare_topics, retry_queue, work_queue
+from libs.common.errors import Code, MienError
+
+log = logging.getLogger("mien.bus")
+
+OBSERVE_S = 5.0
+HOLD_S = 600.0
+"""A delivery is held this long while our own infrastructure is in trouble, and then set aside. RabbitMQ takes the
+channel from a consumer that acknowledges nothing for 30 minutes."""
+
+
+@dataclass(frozen=True)
+class _Subscription:
+    consume: Consumer
+    at_once: int
+
+
+class RabbitBus:
+    """Satisfies :class:`libs.common.bus.port.Bus` over RabbitMQ 3.10 or newer.
+
+    A message with several subscribers may be refused because one queue is full and be in the others all the same.
+    ``capacity`` bounds each queue; it is part of what the broker was told when it was declared, and another one is
+    an error that ``health`` shows. ``patience_s`` bounds how long ``publish`` waits for a broker that is away.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        topics: Topics = TOPICS,
+        capacity: int = 10_000,
+        attempts: int = 8,
+        backoff: Backoff = Backoff(),  # noqa: B008 (frozen)
+        patience_s: float = 5.0,
+    ) -> None:
+        self._topics = topics
+        self._capacity = capacity
+        self._attempts = attempts
+        self._backoff = backoff
+        self._subscriptions: dict[str, _Subscription] = {}
+        self._troubles: Counter[str] = Counter()
+        self._link = Link(url, self._furnish, name="mien-bus", patience_s=patience_s)
+
+    def subscribe(self, topic: str, subscriber: str, consume: Consumer, at_once: int = 1) -> None:
+        queue = topic_named(topic, self._topics).queue(subscriber)
+        self._subscriptions[queue] = _Subscription(consume, at_once)
+
+    async def start(self) -> None:
+        await self._link.start()
+
+    async def stop(self) -> None:
+        await self._link.stop()
+
+    async def health(self) -> dict[str, Any]:
+        self._link.check()
+        return {}
+
+    async def publish(self, message: Message) -> None:
+        if not topic_named(message.topic, self._topics).subscribers:
+            return
+        message = replace(message, request_id=message.request_id or observability.REQUEST.get())
+        try:
+            await self._link.publish(envelope.encode(message), message.topic, EXCHANGE)
+        except Unroutable:
+            self._link.renew()  # somebody deleted the queues: a new session declares them
+            raise
+        except MienError as refusal:
+            if refusal.code is Code.OVERLOADED:
+                metrics.REFUSED.labels(message.topic).inc()
+            raise
+
+    async def _furnish(self, session: Session) -> None:
+        await declare_topics(session.outgoing, self._topics, self._capacity)
+        for queue, subscription in self._subscriptions.items():
+            await session.consume(work_queue(queue), subscription.at_once, partial(self._deliver, queue))
+        session.spawn(self._observe(await session.channel()))
+
+    async def _observe(self, channel: AbstractChannel) -> None:
+        while True:
+            for queue in self._subscriptions:
+                waiting = (await channel.declare_queue(work_queue(queue), passive=True)).declaration_result
+                buried = (await channel.declare_queue(dead_queue(queue), passive=True)).declaration_result
+                metrics.WAITING.labels(queue).set(waiting.message_count or 0)
+                metrics.BURIED.labels(queue).set(buried.message_count or 0)
+                if not waiting.message_count:
+                    metrics.OLDEST.labels(queue).set(0)
+            await asyncio.sleep(OBSERVE_S)
+
+    async def _deliver(self, queue: str, incoming: AbstractIncomingMessage) -> None:
+        """Acknowledged once it was consumed, or is safe elsewhere."""
+        metrics.OLDEST.labels(queue).set(envelope.age_s(incoming))
+        if incoming.redelivered:
+            metrics.REDELIVERED.labels(queue).inc()
+        try:
+            message = readable(envelope.decode(incoming), self._topics)
+        except Unreadable as failure:
+            await self._bury(queue, incoming, 1, failure)
+        else:
+            await self._settle(queue, incoming, message)
+        await incoming.ack()
+
+    async def _settle(self, queue: str, incoming: AbstractIncomingMessage, message: Message) -> None:
+        """Until the message was consumed, set aside for later, or buried."""
+        began = time.monotonic()
+        while (failure := await self._try(queue, message)) is not None:
+            match verdict(failure):
+                case Verdict.WAIT:
+                    await self._pause(queue, message, failure)
+                    if time.monotonic() - began < HOLD_S:
+                        continue
+                case Verdict.AGAIN if message.attempt < self._attempts:
+                    why = reason(failure)
+                    log.warning("retry %s in %s after attempt %d: %s", message.message_id, queue, message.attempt, why)
+                    message = replace(message, attempt=message.attempt + 1)
+                case _:
+                    return await self._bury(queue, incoming, message.attempt, failure)
+            if await self._set_aside(queue, message):
+                return None
+            await asyncio.sleep(self._backoff.pause_s(message.attempt))
+        return None
+
+    async def _try(self, queue: str, message: Message) -> Exception | None:
+        """One delivery; how it failed."""
+        try:
+            with observability.request(message.request_id or message.message_id):
+                await self._subscriptions[queue].consume(message)
+        except Exception as failure:
+            return failure
+        self._troubles.pop(queue, None)
+        return None
+
+    async def _pause(self, queue: str, message: Message, failure: Exception) -> None:
+        """A little longer from trouble to trouble of the queue; a success starts anew."""
+        self._troubles[queue] += 1
+        log.warning("%s in %s waits for our own infrastructure: %s", message.message_id, queue, reason(failure))
+        await asyncio.sleep(self._backoff.pause_s(self._troubles[queue]))
+
+    async def _set_aside(self, queue: str, message: Message) -> bool:
+        """Whether there was room for it among what is tried again later.
+
+        Where there is none, nobody may wait for room: it comes about only by deliveries like the one that waits.
+        """
+        wait_s = self._backoff.wait_s(max(1, message.attempt - 1))
+        later = envelope.encode(message)
+        later.expiration = min(wait_s, RETRY_MS[-1] / 1000)
+        try:
+            await self._link.publish(later, retry_queue(queue, wait_s))
+        except MienError as refusal:
+            if refusal.code is not Code.OVERLOADED:
+                raise
+            return False
+        return True
+
+    async def _bury(self, queue: str, incoming: AbstractIncomingMessage, attempt: int, failure: Exception) -> None:
+        why = reason(failure)
+        log.error("gave up %s in %s after %d attempts: %s", envelope.letter_id(incoming), queue, attempt, why)
+        metrics.DEAD.labels(queue).inc()
+        await self._link.publish(envelope.buried(incoming, attempt, why), dead_queue(queue))
+
+
+class RabbitDeadLetters:
+    """Satisfies :class:`libs.common.bus.port.DeadLetters` over the broker of a :class:`RabbitBus`, running or not."""
+
+    def __init__(self, url: str, *, topics: Topics = TOPICS, patience_s: float = 5.0) -> None:
+        self._queues = queues_of(topics)
+        self._link = Link(url, self._furnish, name="mien-dead-letters", patience_s=patience_s)
+
+    async def start(self) -> None:
+        await self._link.start()
+
+    async def stop(self) -> None:
+        await self._link.stop()
+
+    async def _furnish(self, session: Session) -> None:
+        """Nothing but the session's own channel."""
+
+    async def redrive(self, queue: str, message_ids: Sequence[str] | None) -> int:
+        async def redrive(letter: AbstractIncomingMessage) -> None:
+            await self._link.publish(envelope.risen(letter), work_queue(queue))
+
+        return await self._take(queue, message_ids, redrive)
+
+    async def purge(self, queue: str, message_ids: Sequence[str] | None) -> int:
+        async def forget(_: AbstractIncomingMessage) -> None:
+            """Its acknowledgement is all it takes."""
+
+        return await self._take(queue, message_ids, forget)
+
+    async def list(self, queue: str | None, limit: int) -> Sequence[DeadLetter]:
+        found: list[DeadLetter] = []
+        for each in self._queues if queue is None else [queue]:
+            async with self._letters(each) as letters:
+                found += [envelope.dead_letter(each, letter) for letter in letters[:limit]]
+        return found
+
+    async def _take(
+        self,
+        queue: str,
+        message_ids: Sequence[str] | None,
+        dispose: Callable[[AbstractIncomingMessage], Awaitable[None]],
+    ) -> int:
+        async with self._letters(queue) as letters:
+            taken = [each for each in letters if message_ids is None or envelope.letter_id(each) in message_ids]
+            for letter in taken:
+                await dispose(letter)
+                await letter.ack()
+        return len(taken)
+
+    @asynccontextmanager
+    async def _letters(self, queue: str) -> AsyncIterator[list[AbstractIncomingMessage]]:
+        """All that is dead now, the oldest first. What is not acknowledged goes back in the end.
+
+        All, because a quorum queue gives back in another order: who only ever took the first few would see
+        others each time.
+        """
+        if queue not in self._queues:
+            raise ValueError(f"no queue is named {queue}; there are {', '.join(self._queues)}")
+        session = await self._link.session()
+        try:
+            channel = await session.channel(vital=False)
+            letters = await _all_in(channel, dead_queue(queue))
+            try:
+                yield sorted(letters, key=envelope.died)
+            finally:
+                if kept := [letter for letter in letters if not letter.processed]:
+                    await kept[-1].nack(multiple=True, requeue=True)
+                await channel.close()
+        except ChannelNotFoundEntity:  # no bus has ever run on this broker
+            raise unavailable(f"{dead_queue(queue)} is not there yet") from None
+        except CONNECTION_EXCEPTIONS as lost:
+            raise unavailable(f"connection lost ({type(lost).__name__})") from None
+
+
+async def _all_in(channel: AbstractChannel, name: str) -> list[AbstractIncomingMessage]:
+    """What lies in a queue, not acknowledged."""
+    queue = await channel.declare_queue(name, passive=True)
+    found: list[AbstractIncomingMessage] = []
+    while (letter := await queue.get(fail=False)) is not None:
+        found.append(letter)
+    return found

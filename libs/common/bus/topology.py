@@ -1,0 +1,74 @@
+"""What the bus declares in RabbitMQ: names, and arguments that must be the same in every process.
+
+::
+
+    mien.topics (direct exchange) -- topic --> mien.<topic>.<subscriber>             what waits
+                                               mien.<topic>.<subscriber>.retry.<ms>  what is tried again later
+                                               mien.<topic>.<subscriber>.dead        what was given up
+
+All queues are quorum queues. A retry queue has no consumer: what expires there goes back into the queue of its
+subscriber. Dead-lettering is at least once, for which RabbitMQ wants ``reject-publish`` at the source.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aio_pika import ExchangeType
+from aio_pika.abc import AbstractChannel
+
+from libs.common.bus.port import DEAD_LETTERS
+from libs.common.bus.topics import Topics
+
+EXCHANGE = "mien.topics"
+DELIVERY_LIMIT = 5
+"""Consumers a message may take down with it before it is dead."""
+RETRY_MS = (1_000, 10_000, 60_000)
+"""A message leaves a retry queue only at its head, so waits of a kind share one: none is late by more than its queue
+allows. Longer waits than the last are cut to it."""
+
+
+def work_queue(queue: str) -> str:
+    return f"mien.{queue}"
+
+
+def dead_queue(queue: str) -> str:
+    return f"mien.{queue}.dead"
+
+
+def retry_queue(queue: str, wait_s: float) -> str:
+    """The one for a wait: the smallest whose limit is not below it."""
+    limit = next((limit for limit in RETRY_MS if wait_s * 1000 <= limit), RETRY_MS[-1])
+    return f"mien.{queue}.retry.{limit}"
+
+
+async def declare_topics(channel: AbstractChannel, topics: Topics, capacity: int) -> None:
+    """Every queue of every subscriber, also of those that never ran. Harmless when they are there.
+
+    Raises ChannelPreconditionFailed when one is there with other arguments.
+    """
+    exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.DIRECT, durable=True)
+    for topic in topics.values():
+        for queue in topic.queues:
+            await declare(channel, dead_queue(queue), {"x-max-length": DEAD_LETTERS, "x-overflow": "drop-head"})
+            limits = {"x-max-length": capacity, "x-delivery-limit": DELIVERY_LIMIT}
+            await declare(channel, work_queue(queue), limits | _on_death_to(dead_queue(queue)))
+            for limit in RETRY_MS:
+                ages = {"x-max-length": capacity, "x-message-ttl": limit}
+                await declare(channel, f"mien.{queue}.retry.{limit}", ages | _on_death_to(work_queue(queue)))
+            bound = await channel.get_queue(work_queue(queue), ensure=False)
+            await bound.bind(exchange, topic.name)
+
+
+async def declare(channel: AbstractChannel, name: str, arguments: dict[str, Any]) -> None:
+    """One durable quorum queue."""
+    await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
+
+
+def _on_death_to(queue: str) -> dict[str, Any]:
+    return {
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
