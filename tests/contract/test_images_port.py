@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import pytest
@@ -24,8 +24,7 @@ from libs.common.rpc import expose, remote
 from libs.common.wire.images import FACE_SAMPLES, ORIGINS, PLATFORM_BUCKETS, ImageDraft, StoredImage
 from services.image_store.ports import ImageIndex, ObjectStore, Record
 from services.image_store.service import MAX_META, MAX_TTL_S, Images
-from services.image_store.store_sqlite import SqliteIndex
-from tests.contract.image_stores import STORES, folder
+from tests.contract.image_stores import LASTING, STORES, Place
 
 MINE, THEIRS = new_id(), new_id()
 
@@ -71,11 +70,16 @@ async def _health() -> dict[str, Any]:
     return {}
 
 
+@pytest.fixture
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    return Place(tmp_path, request)
+
+
 @pytest.fixture(params=[(store, door) for store in STORES for door in ("in process", "http")], ids=" ".join)
-async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
+async def world(request: pytest.FixtureRequest, place: Place) -> AsyncIterator[World]:
     store, door = request.param
     async with AsyncExitStack() as stack:
-        index, objects = await stack.enter_async_context(STORES[store](tmp_path))
+        index, objects = await stack.enter_async_context(STORES[store](place))
         turned = Clock()
         images = Images(index, objects, turned)
         port: ports.Images = images
@@ -230,23 +234,67 @@ async def test_bytes_that_no_row_knows_are_swept_when_they_are_old(world: World)
     assert (await world.port.get(MINE, FACE_SAMPLES, given.image_id)).data == JPEG
 
 
-class DyingIndex(SqliteIndex):
-    """The process ends between the bytes and the row."""
+async def test_replicas_keep_house_at_the_same_time_and_touch_nothing_that_counts(world: World) -> None:
+    await world.images.create_bucket(MINE, "badges")
+    short, badges, kept = [[draft() for _ in range(20)] for _ in range(3)]
+    await world.port.put(MINE, [one.model_copy(update={"ttl_s": 1}) for one in short])
+    await world.port.put(MINE, [one.model_copy(update={"bucket": "badges"}) for one in badges])
+    await world.port.put(MINE, kept)
+    await world.images.delete_bucket(MINE, "badges")
+    await asyncio.gather(*(world.objects.put(f"{FACE_SAMPLES}/orphan-{number}", JPEG) for number in range(5)))
+    world.clock.advance(hours=2)
+
+    replicas = [Images(world.index, world.objects, world.clock) for _ in range(3)]
+    await asyncio.gather(
+        *(replica.purge() for replica in replicas),
+        *(world.port.put(MINE, [one]) for one in [*kept, *short[:5]]),
+    )
+    await asyncio.gather(*(replica.sweep() for replica in replicas))
+
+    for one in [*kept, *short[:5]]:
+        assert (await world.port.get(MINE, one.bucket, one.image_id)).data == JPEG
+    assert len(await world.keys()) == len(kept) + 5
+
+
+async def test_what_is_stored_while_its_bucket_is_deleted_takes_up_no_room_for_long(world: World) -> None:
+    await world.images.create_bucket(MINE, "badges")
+    drafts = [draft(bucket="badges") for _ in range(30)]
+    puts = asyncio.gather(*(world.port.put(MINE, [one]) for one in drafts), return_exceptions=True)
+    await world.images.delete_bucket(MINE, "badges")
+    await world.images.purge()
+    refused = [outcome for outcome in await puts if outcome]
+    assert {outcome.code for outcome in refused if isinstance(outcome, MienError)} <= {Code.BUCKET_MISSING}
+
+    for hours in (0, 1, 1):
+        world.clock.advance(hours=hours)
+        await world.images.purge()
+    await world.images.sweep()
+    assert await world.keys() == []
+    assert [await is_missing(world, MINE, one) for one in drafts] == [True] * len(drafts)
+
+
+class Dying:
+    """An index whose process ends between the bytes and the row."""
+
+    def __init__(self, index: ImageIndex) -> None:
+        self._index = index
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._index, name)
 
     async def put(self, records: list[Record]) -> list[str]:
         raise OSError("no more")
 
 
-async def test_a_folder_opened_again_has_what_was_acknowledged_and_nothing_else(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LASTING)
+async def test_stores_opened_again_have_what_was_acknowledged_and_nothing_else(name: str, place: Place) -> None:
     kept, lost = draft(), draft()
-    async with folder(tmp_path) as (index, objects):
+    async with STORES[name](place) as (index, objects):
         await Images(index, objects).put(MINE, [kept])
-        dying = await DyingIndex(tmp_path / "images.sqlite").open()
         with pytest.raises(OSError, match="no more"):
-            await Images(dying, objects).put(MINE, [lost])
-        await dying.close()
+            await Images(cast("ImageIndex", Dying(index)), objects).put(MINE, [lost])
 
-    async with folder(tmp_path) as (index, objects):
+    async with STORES[name](place) as (index, objects):
         images = Images(index, objects)
         world = World(images, images, index, objects, Clock())
         assert not await is_missing(world, MINE, kept)
