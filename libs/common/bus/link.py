@@ -16,6 +16,7 @@ from typing import Any
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
 from libs.common.bus.port import Backoff
@@ -176,7 +177,7 @@ class Link:
             target = await session.outgoing.get_exchange(exchange, ensure=False)
             await target.publish(message, key, mandatory=mandatory, timeout=CONFIRM_S)
         except PublishError:
-            raise Unroutable(Code.STORE_UNAVAILABLE, f"RabbitMQ: no queue for {key}", retry_after_s=5) from None
+            raise Unroutable(Code.STORE_UNAVAILABLE, f"RabbitMQ: no queue for {key}", retry_after_s=1) from None
         except DeliveryError:
             raise MienError(Code.OVERLOADED, f"too much waits in {key}", retry_after_s=1) from None
         except TimeoutError:
@@ -204,11 +205,11 @@ class Link:
 
     async def _live(self) -> None:
         """One session from its beginning to its end."""
-        connection = await aio_pika.connect(
-            self._url, timeout=CONNECT_S, heartbeat=HEARTBEAT_S, client_properties={"connection_name": self._name}
-        )
+        address = make_url(self._url).update_query(heartbeat=HEARTBEAT_S)
+        connection = Connection(address, client_properties={"connection_name": self._name})
         session = Session(connection)
         try:
+            await connection.connect(timeout=CONNECT_S)
             await session.open()
             await self._furnish(session)
             self._session = session

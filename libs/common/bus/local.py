@@ -14,8 +14,9 @@ from typing import Any
 
 import msgpack
 
-from libs.common import clock, observability
+from libs.common import clock
 from libs.common.bus import metrics
+from libs.common.bus.context import delivery, stamped
 from libs.common.bus.port import (
     DEAD_LETTERS,
     MAX_MESSAGE_BYTES,
@@ -109,7 +110,7 @@ class LocalBus:
 
     async def publish(self, message: Message) -> None:
         queues = topic_named(message.topic, self._topics).queues
-        envelope = _pack(replace(message, request_id=message.request_id or observability.REQUEST.get()))
+        envelope = _pack(stamped(message))
         await self._database.write(lambda db: self._insert(db, queues, message.message_id, envelope))
         for queue in queues:
             self._awake[queue].set()
@@ -167,7 +168,7 @@ class LocalBus:
     async def _deliver(self, queue: str, row: sqlite3.Row) -> None:
         try:
             message = readable(replace(_unpack(row["envelope"]), attempt=row["attempt"]), self._topics)
-            with observability.request(message.request_id or message.message_id):
+            with delivery(queue, message):
                 await self._consumers[queue](message)
         except Exception as failure:
             await self._failed(queue, row, failure)

@@ -15,8 +15,8 @@ from typing import Any
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
-from libs.common import observability
 from libs.common.bus import envelope, metrics
+from libs.common.bus.context import delivery, stamped
 from libs.common.bus.link import Link, Session, Unroutable, unavailable
 from libs.common.bus.port import (
     Backoff,
@@ -29,7 +29,7 @@ from libs.common.bus.port import (
     verdict,
 )
 from libs.common.bus.topics import TOPICS, Topics, queues_of, readable, topic_named
-from libs.common.bus.topology import EXCHANGE, RETRY_MS, dead_queue, declare_topics, retry_queue, work_queue
+from libs.common.bus.topology import CAPACITY, EXCHANGE, RETRY_MS, dead_queue, declare_topics, retry_queue, work_queue
 from libs.common.errors import Code, MienError
 
 log = logging.getLogger("mien.bus")
@@ -59,7 +59,7 @@ class RabbitBus:
         url: str,
         *,
         topics: Topics = TOPICS,
-        capacity: int = 10_000,
+        capacity: int = CAPACITY,
         attempts: int = 8,
         backoff: Backoff = Backoff(),  # noqa: B008 (frozen)
         patience_s: float = 5.0,
@@ -89,9 +89,8 @@ class RabbitBus:
     async def publish(self, message: Message) -> None:
         if not topic_named(message.topic, self._topics).subscribers:
             return
-        message = replace(message, request_id=message.request_id or observability.REQUEST.get())
         try:
-            await self._link.publish(envelope.encode(message), message.topic, EXCHANGE)
+            await self._link.publish(envelope.encode(stamped(message)), message.topic, EXCHANGE)
         except Unroutable:
             self._link.renew()  # somebody deleted the queues: a new session declares them
             raise
@@ -153,7 +152,7 @@ class RabbitBus:
     async def _try(self, queue: str, message: Message) -> Exception | None:
         """One delivery; how it failed."""
         try:
-            with observability.request(message.request_id or message.message_id):
+            with delivery(queue, message):
                 await self._subscriptions[queue].consume(message)
         except Exception as failure:
             return failure

@@ -21,6 +21,8 @@ from libs.common.bus.port import DEAD_LETTERS
 from libs.common.bus.topics import Topics
 
 EXCHANGE = "mien.topics"
+CAPACITY = 10_000
+"""Messages that may wait in a queue."""
 DELIVERY_LIMIT = 5
 """Consumers a message may take down with it before it is dead."""
 RETRY_MS = (1_000, 10_000, 60_000)
@@ -40,6 +42,15 @@ def retry_queue(queue: str, wait_s: float) -> str:
     """The one for a wait: the smallest whose limit is not below it."""
     limit = next((limit for limit in RETRY_MS if wait_s * 1000 <= limit), RETRY_MS[-1])
     return f"mien.{queue}.retry.{limit}"
+
+
+def queue_names(topics: Topics) -> list[str]:
+    """Everything that :func:`declare_topics` declares, but for the exchange."""
+    names: list[str] = []
+    for topic in topics.values():
+        for queue in topic.queues:
+            names += [work_queue(queue), dead_queue(queue), *(f"mien.{queue}.retry.{limit}" for limit in RETRY_MS)]
+    return names
 
 
 async def declare_topics(channel: AbstractChannel, topics: Topics, capacity: int) -> None:
