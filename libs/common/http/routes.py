@@ -28,6 +28,9 @@ from libs.common.wire.base import fault, pack
 JSON, MSGPACK = "application/json", "application/msgpack"
 ACCOUNT_HEADER, REQUEST_ID_HEADER = "Luna-Account-Id", "Luna-Request-Id"
 
+WORDS: web.AppKey[Callable[[bytes], bytes]] = web.AppKey("words")
+"""How an application puts JSON that is not an answer, such as a WebSocket's, into its own words; as it is without."""
+
 S = TypeVar("S")
 M = TypeVar("M")
 
@@ -97,7 +100,10 @@ class Call:
 
 @dataclass(frozen=True)
 class Route:
-    """One declared route; ``query``, ``body`` and ``answer`` are the models its documentation shows."""
+    """One declared route; ``query``, ``body`` and ``answer`` are the models its documentation shows.
+
+    A ``socket`` is a WebSocket, and says itself that an account is missing.
+    """
 
     method: str
     path: str
@@ -108,6 +114,7 @@ class Route:
     body: Any | None
     answer: Any | None
     consumes: tuple[str, ...]
+    socket: bool = False
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         given: dict[str, Any] = {}
@@ -138,7 +145,8 @@ class Routes:
 
     def get(self, path: str, **options: Any) -> Callable[[M], M]:
         """Options of every verb: ``status`` (200), ``public`` (True: also on the gateway), ``answer`` (a model
-        for the documentation when the annotation does not say it), ``consumes`` (content types of the body)."""
+        for the documentation when the annotation does not say it), ``consumes`` (content types of the body),
+        ``socket`` (True: a WebSocket)."""
         return self._add("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> Callable[[M], M]:
@@ -165,11 +173,12 @@ def _route(
     public: bool = True,
     answer: Any = None,
     consumes: tuple[str, ...] = (JSON,),
+    socket: bool = False,
 ) -> Route:
     hints = get_type_hints(run)
     returned = hints.get("return")
     documented = answer or (returned if inspect.isclass(returned) and issubclass(returned, BaseModel) else None)
-    return Route(method, path, run, status, public, hints.get("query"), hints.get("body"), documented, consumes)
+    return Route(method, path, run, status, public, hints.get("query"), hints.get("body"), documented, consumes, socket)
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
