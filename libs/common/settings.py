@@ -120,7 +120,7 @@ class SenderSettings(FromEnvironment):
     max_per_account: int = Field(default=100, ge=1, description="of them, those of one account")
     slow_s: float = Field(default=10.0, gt=0, le=20, description="how long a subscriber may not take a frame")
     log_entries: int = Field(default=10_000, ge=1, description="events of one account kept for subscribers to resume")
-    log_bytes: int = Field(default=64 * 1024 * 1024, ge=16 * 1024 * 1024, description="and at most so many bytes of them")
+    log_bytes: int = Field(default=64 * 1024 * 1024, ge=16 * 1024 * 1024, description="and at most so many bytes")
     log_age_s: float = Field(default=86_400, gt=0, description="and at most so long")
     callbacks_at_once: int = Field(default=64, ge=1, le=1024, description="HTTP callbacks of one process under way")
     callback_attempts: int = Field(default=16, ge=1, description="before a callback becomes a dead letter")
