@@ -33,9 +33,31 @@ class Method:
         hints = get_type_hints(function, include_extras=True)
         returned = hints.pop("return")
         names = [parameter for parameter in inspect.signature(function).parameters if parameter != "self"]
+        self.name = f"{port.__name__}.{name}"
         self.path = f"/rpc/{port.__name__}/{name}"
-        self.arguments: TypeAdapter[tuple[Any, ...]] = TypeAdapter(_tuple_of([hints[name] for name in names]))
-        self.answer = TypeAdapter(returned)
+        self._arguments: TypeAdapter[tuple[Any, ...]] = TypeAdapter(_tuple_of([hints[name] for name in names]))
+        self._answer = TypeAdapter(returned)
+
+    def pack_arguments(self, arguments: tuple[Any, ...]) -> bytes:
+        return pack(list(self._arguments.dump_python(arguments)))
+
+    def unpack_arguments(self, raw: bytes) -> tuple[Any, ...]:
+        """Raises BAD_BODY."""
+        try:
+            return self._arguments.validate_python(tuple(msgpack.unpackb(raw, strict_map_key=False)))
+        except (ValueError, ValidationError) as wrong:
+            detail = fault(wrong, "rpc") if isinstance(wrong, ValidationError) else str(wrong)
+            raise MienError(Code.BAD_BODY, detail) from None
+
+    def pack_answer(self, answer: Any) -> bytes:
+        return pack(self._answer.dump_python(answer))
+
+    def unpack_answer(self, raw: bytes) -> Any:
+        """Raises INTERNAL when the other side is of another release."""
+        try:
+            return self._answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
+        except ValidationError as wrong:
+            raise MienError(Code.INTERNAL, f"{self.name}: {fault(wrong, 'answer')}") from None
 
 
 def _tuple_of(types: list[Any]) -> Any:
@@ -61,14 +83,8 @@ def expose(port: type[P], implementation: P) -> Routes:
 
 def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Call], Awaitable[Reply]]:
     async def serve(call: Call) -> Reply:
-        raw = await call.request.read()
-        try:
-            arguments = method.arguments.validate_python(tuple(msgpack.unpackb(raw, strict_map_key=False)))
-        except (ValueError, ValidationError) as wrong:
-            detail = fault(wrong, "rpc") if isinstance(wrong, ValidationError) else str(wrong)
-            raise MienError(Code.BAD_BODY, detail) from None
-        result = await run(*arguments)
-        return Reply(pack(method.answer.dump_python(result)), content_type=MSGPACK)
+        arguments = method.unpack_arguments(await call.request.read())
+        return Reply(method.pack_answer(await run(*arguments)), content_type=MSGPACK)
 
     serve.__name__ = method.path.replace("/", "_").strip("_")
     return serve
@@ -88,11 +104,7 @@ def remote(port: type[P], peers: Peers, session: aiohttp.ClientSession, timeout_
 
 def _called(method: Method, caller: _Caller) -> Callable[..., Any]:
     async def call(_self: Any, *arguments: Any) -> Any:
-        raw = await caller.call(method.path, pack(list(method.arguments.dump_python(arguments))))
-        try:
-            return method.answer.validate_python(msgpack.unpackb(raw, strict_map_key=False))
-        except ValidationError as wrong:  # the other side is of another release
-            raise MienError(Code.INTERNAL, f"{method.path}: {fault(wrong, 'answer')}") from None
+        return method.unpack_answer(await caller.call(method.path, method.pack_arguments(arguments)))
 
     return call
 
