@@ -1,4 +1,4 @@
-"""The command line: ``mien up``, ``demo``, ``models``, ``enroll``, ``emit``."""
+"""The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``enroll``, ``emit``."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from libs.client import MienApiError, MienClient, MienUnreachable
 from libs.client.client import DEFAULT_URL
-from libs.common import observability
+from libs.common import observability, tracing
 from libs.common.errors import MienError
-from libs.common.settings import Settings
+from libs.common.settings import PORT_OFFSETS, Settings, effective
 from libs.common.wire.base import fault
 from mien import tables
 from mien.enrolment import Enrolled, Enrolment
@@ -30,6 +30,7 @@ from mien.lists import list_named
 from mien.pace import at_once
 from mien.photos import people_in, photos_in
 from mien.recognition import THRESHOLD, Sighting, handler_for, look_at_file
+from mien.running import Runnable, run
 
 DEMO_ACCOUNT = "6d69656e-0000-4000-8000-000000000000"
 """Used when no account is given: a platform without accounts of its own takes any UUID."""
@@ -63,10 +64,9 @@ def main() -> None:
 @app.command()
 def up(as_json: AsJson = False) -> None:
     """Run the whole platform in this process until it is told to stop. Settings: MIEN_* (docs/settings.md)."""
-    from mien import suite
+    from mien.suite import Suite
 
     settings = _settings()
-    observability.configure("mien", settings.log_level, settings.log_format)
 
     def announce(addresses: dict[str, str]) -> None:
         if as_json:
@@ -75,17 +75,60 @@ def up(as_json: AsJson = False) -> None:
             out.print(tables.addresses(addresses))
             out.print(f"Warming up; {addresses['gateway']}/healthcheck answers 200 when ready. Ctrl+C stops.")
 
-    try:
-        with asyncio.Runner(loop_factory=_event_loop) as runner:
-            runner.run(suite.run(settings, announce))
-    except (MienError, OSError, sqlite3.Error) as failure:
-        _fail(f"did not start: {failure}", NOT_STARTED)
+    _run_until_stopped("mien", settings, Suite, announce)
+
+
+@app.command()
+def serve(service: Annotated[str, typer.Argument(help=f"One of {', '.join(PORT_OFFSETS)}.")]) -> None:
+    """Run one service in this process, its neighbours where MIEN_<SERVICE>_URLS say (docs/operations.md)."""
+    from mien.serve import alone
+
+    settings = _settings()
+    if service not in PORT_OFFSETS:
+        _fail(f"no service is named {service!r}; there are {', '.join(PORT_OFFSETS)}", 2)
+    _run_until_stopped(
+        service,
+        settings,
+        lambda settings: alone(settings, service),
+        lambda addresses: print(orjson.dumps(addresses).decode(), flush=True),
+    )
+
+
+@app.command()
+def migrate(
+    check: Annotated[
+        bool, typer.Option("--check", help="Change nothing; name what is missing, with exit code 1.")
+    ] = False,
+) -> None:
+    """Create what the stores and the bus need: collections' indexes, the bucket, queues. Harmless to repeat."""
+    from mien import migration
+
+    settings = _settings()
+    observability.configure("migrate", settings.log_level, settings.log_format)
+    outcomes = asyncio.run(migration.migrate(settings, check_only=check))
+    for outcome in outcomes:
+        out.print(f"{outcome.what}: {outcome.state}", highlight=False, soft_wrap=True)
+    raise typer.Exit(SOME_FAILED if any(not outcome.well for outcome in outcomes) else 0)
+
+
+@app.command()
+def config(as_json: AsJson = False) -> None:
+    """Print every setting as it is in effect, passwords and keys hidden."""
+    settings = effective(_settings())
+    if as_json:
+        _print_json(settings)
+    else:
+        for name, value in settings.items():
+            print(f"{name}={tables.setting(value)}")
 
 
 @app.command()
 def demo(
     photos: Annotated[Path | None, typer.Option(help="Your photos: one folder per person, its name theirs.")] = None,
     out_dir: Annotated[Path, typer.Option("--out", help="Where contact-sheet.png goes.")] = Path("build/demo"),
+    url: Annotated[
+        str | None, typer.Option(envvar="MIEN_URL", help="Use the platform whose gateway this is; else one of its own.")
+    ] = None,
 ) -> None:
     """Start a platform of its own, make people known to it, and see whom it recognises in real photos."""
     try:
@@ -96,7 +139,7 @@ def demo(
     # told to end, it must still end the platform it has started
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        confused = _run(lambda: play(photos, out_dir, out))
+        confused = _run(lambda: play(photos, out_dir, out, url))
     except DidNotStart as failure:
         _fail(f"no platform for the demo: {failure}", NOT_STARTED)
     except OSError as failure:
@@ -181,6 +224,24 @@ def emit(
     else:
         out.print(tables.sightings(sightings))
     raise typer.Exit(SOME_FAILED if any(sighting.error for sighting in sightings) else 0)
+
+
+def _run_until_stopped(
+    name: str,
+    settings: Settings,
+    build: Callable[[Settings], Runnable],
+    announce: Callable[[dict[str, str]], None],
+) -> None:
+    """Serve until told to stop; what keeps it from starting ends as one clear line and an exit code."""
+    observability.configure(name, settings.log_level, settings.log_format)
+    try:
+        tracing.configure(name, settings.traces_url, settings.traces_share)
+        with asyncio.Runner(loop_factory=_event_loop) as runner:
+            runner.run(run(build(settings), announce))
+    except (MienError, OSError, sqlite3.Error) as failure:
+        _fail(f"did not start: {failure}", NOT_STARTED)
+    finally:
+        tracing.close()
 
 
 def _event_loop() -> asyncio.AbstractEventLoop:

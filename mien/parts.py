@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, TypeVar
 
 import aiohttp
@@ -11,22 +12,34 @@ from libs.common import ports
 from libs.common.bus.local import SCHEMA as BUS_SCHEMA
 from libs.common.bus.local import LocalBus
 from libs.common.bus.port import Bus
+from libs.common.bus.rabbit import RabbitBus
 from libs.common.http.fetch import Fetcher
 from libs.common.http.inputs import Limits
-from libs.common.http.peers import Peers
+from libs.common.http.peers import Peers, health_of
+from libs.common.http.routes import Routes
 from libs.common.part import Part
+from libs.common.readiness import Check
 from libs.common.rpc import remote
 from libs.common.settings import Settings
 from libs.common.storage.storage import Storage
 from services.events import app as events
+from services.events.routes import routes as events_routes
 from services.faces import app as faces
+from services.faces.routes import routes as faces_routes
 from services.handlers import app as handlers
 from services.handlers.ports import Services
+from services.handlers.routes import routes as handlers_routes
 from services.image_store import app as image_store
+from services.image_store.routes import routes as image_store_routes
 from services.matcher import app as matcher
-from services.remote_sdk import app as remote_sdk
+from services.matcher.routes import routes as matcher_routes
+from services.remote_sdk.door import build_door
+from services.remote_sdk.routes import routes as remote_sdk_routes
 
 P = TypeVar("P")
+
+CONNECTIONS = 1000
+"""To other services at one moment. Each process bounds the bytes it works on, so this is only against a mistake."""
 
 OWNERS: dict[type[Any], str] = {
     ports.Images: "image_store",
@@ -37,10 +50,23 @@ OWNERS: dict[type[Any], str] = {
 }
 """The service behind each port."""
 
+ROUTES: dict[str, Routes] = {
+    "image_store": image_store_routes,
+    "faces": faces_routes,
+    "events": events_routes,
+    "remote_sdk": remote_sdk_routes,
+    "matcher": matcher_routes,
+    "handlers": handlers_routes,
+}
+"""What each service serves; the gateway shows it all, wherever it runs."""
+
 
 class Parts:
     """Builds services one after the other; each calls those that were built before it here in process (unless
-    ``MIEN_CALLS=http``), and every other one where the settings say that it listens."""
+    ``MIEN_CALLS=http``), and every other one where the settings say that it listens.
+
+    ``elsewhere`` tells of each service that is called in other processes whether one of them is well.
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -49,16 +75,29 @@ class Parts:
         self._fetcher: Fetcher | None = None
         self._bus: Bus | None = None
         self.built: dict[str, Part] = {}
+        self.elsewhere: dict[str, Check] = {}
 
     async def open(self) -> None:
         """Raises MienError BAD_URL, sqlite3.Error naming a database that cannot be opened."""
-        self._session = aiohttp.ClientSession()
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS))
         self._fetcher = Fetcher(self._settings.fetch)
-        self._bus = LocalBus(await self._storage.sqlite("bus.db", BUS_SCHEMA))
+        url = self._settings.storage.bus_url
+        if url is None:
+            self._bus = LocalBus(await self._storage.sqlite("bus.db", BUS_SCHEMA))
+        else:
+            self._bus = RabbitBus(url.get_secret_value())
 
     async def build(self, service: str) -> Part:
         part = self.built[service] = await _BUILDERS[service](self)
         return part
+
+    def inside_gateway(self, service: str) -> Part | None:
+        """What the gateway runs of a service in its own process; None when all its calls go elsewhere."""
+        if service in self.built:
+            return self.built[service] if self._settings.calls == "local" else None
+        if service == "remote_sdk" and self._settings.storage.bus_url:
+            return build_door(self._port(ports.Sdk), self._port(ports.Images), self._fetch, self._limits)
+        return None
 
     async def start(self) -> None:
         """Begin to deliver messages, and every part's work."""
@@ -100,7 +139,11 @@ class Parts:
         return self._fetcher
 
     def peers(self, service: str) -> Peers:
-        return Peers(self._settings.urls_of(service))
+        """Where the processes of a service listen; asking makes it one of those that are ``elsewhere``."""
+        peers = Peers(self._settings.urls_of(service))
+        if service not in self.built:
+            self.elsewhere[service] = partial(health_of, peers, self.session)
+        return peers
 
     def _port(self, port: type[P]) -> P:
         """The service behind ``port``: here, or where it listens."""
@@ -108,6 +151,15 @@ class Parts:
         if owner in self.built and self._settings.calls == "local":
             return self.built[owner].service
         return remote(port, self.peers(owner), self.session)
+
+    @property
+    def _limits(self) -> Limits:
+        settings = self._settings
+        return Limits(
+            images=settings.sdk.max_images,
+            image_bytes=settings.sdk.max_image_bytes,
+            total_bytes=settings.max_body_bytes,
+        )
 
     async def _image_store(self) -> Part:
         return await image_store.build(self._storage)
@@ -119,6 +171,8 @@ class Parts:
         return await events.build(self._storage, self.bus)
 
     async def _remote_sdk(self) -> Part:
+        from services.remote_sdk import app as remote_sdk  # a second and 200 MB of torch that other services can spare
+
         settings = self._settings
         return await remote_sdk.build(
             settings.sdk, self._port(ports.Images), self._fetch, max_body_bytes=settings.max_body_bytes
@@ -128,7 +182,6 @@ class Parts:
         return await matcher.build(self._port(ports.Faces), self._port(ports.Events))
 
     async def _handlers(self) -> Part:
-        settings = self._settings
         services = Services(
             sdk=self._port(ports.Sdk),
             faces=self._port(ports.Faces),
@@ -137,13 +190,12 @@ class Parts:
             matcher=self._port(ports.Matcher),
             bus=self.bus,
         )
-        limits = Limits(
-            images=settings.sdk.max_images,
-            image_bytes=settings.sdk.max_image_bytes,
-            total_bytes=settings.max_body_bytes,
-        )
         return await handlers.build(
-            self._storage, services, self._fetch, limits=limits, callbacks_allowed=settings.fetch.allow_urls
+            self._storage,
+            services,
+            self._fetch,
+            limits=self._limits,
+            callbacks_allowed=self._settings.fetch.allow_urls,
         )
 
 

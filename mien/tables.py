@@ -32,6 +32,15 @@ def addresses(found: dict[str, str]) -> RenderableType:
     return table
 
 
+def setting(value: object) -> str:
+    """A setting's value as an environment variable has it."""
+    if value is None:
+        return ""
+    if isinstance(value, list):
+        return ",".join(map(str, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def models(estimators: Iterable[Estimator], fits: dict[str, str]) -> RenderableType:
     """Filled slots with their models, where those come from, and what would fit the empty slots."""
     filled = table_of("slot", "model", "version", "licence")

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from libs.common.errors import Code, MienError
 
 AWAY_S = 2.0
 """How long one that could not be reached is asked last."""
+HEALTH_S = 2.0
+"""In which a process must say how it is."""
 
 
 class Peers:
@@ -28,3 +36,26 @@ class Peers:
     def away(self, address: str) -> None:
         """Remember that ``address`` could not be reached."""
         self._away_until[address] = time.monotonic() + AWAY_S
+
+
+async def health_of(peers: Peers, session: aiohttp.ClientSession) -> dict[str, Any]:
+    """What a process of the service that is well says of itself. Raises MienError when none is, as one of them says."""
+    answers = await asyncio.gather(*(_health(address, session) for address in peers.in_turn()))
+    well = [answer for answer in answers if not isinstance(answer, MienError)]
+    if well:
+        return well[0]
+    raise answers[0]
+
+
+async def _health(address: str, session: aiohttp.ClientSession) -> dict[str, Any] | MienError:
+    timeout = aiohttp.ClientTimeout(total=HEALTH_S)
+    try:
+        async with session.get(f"{address}/healthcheck", timeout=timeout) as answer:
+            content = await answer.json()
+    except (TimeoutError, aiohttp.ClientError, ValueError) as failure:
+        return MienError(Code.CONNECTION, f"{address}: {type(failure).__name__}", status=503, retry_after_s=1)
+    if answer.status != 200:
+        error = MienError.from_body(content, answer.status)
+        return MienError(error.code, f"{address}: {error.detail}", status=503, retry_after_s=1)
+    content.pop("execution_time", None)
+    return content

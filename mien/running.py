@@ -1,0 +1,32 @@
+"""Running something until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Protocol
+
+
+class Runnable(Protocol):
+    """``addresses`` maps what listens to its URL, once started."""
+
+    addresses: dict[str, str]
+
+    async def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+async def run(process: Runnable, announce: Callable[[dict[str, str]], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then stop cleanly. ``announce`` is told the addresses once they listen."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    await process.start()
+    try:
+        announce(process.addresses)
+        await stopped.wait()
+    finally:
+        await process.stop()
