@@ -1,25 +1,37 @@
-"""What an event must keep to beyond its types, or the events service will not store it.
+"""What an event and its notices must keep to beyond their types, or the events service will not store them.
 
 Shared, because whoever puts events on the bus answers its caller before they are stored: an event that will be
 refused later must be refused now.
+
+A document of MongoDB and a message of RabbitMQ 4 hold 16 MiB. The limits here leave room in both for one event of any
+size together with its notices.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import orjson
 
 from libs.common import descriptors
+from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
+from libs.common.wire.notices import Notice
 
 MAX_META_BYTES = 2 * 1024 * 1024
 """The contract's limit."""
-MAX_MATCHES_BYTES = 16 * 1024 * 1024
-"""Thirty searches with a thousand candidates each, every one with the usual targets."""
+MAX_MATCHES_BYTES = 4 * 1024 * 1024
+"""Ten searches with a thousand candidates each, every one with the usual targets."""
+MAX_EVENT_BYTES = 13 * 512 * 1024
+"""Of the whole event without its descriptors: what meta and matches may have, and half a MiB."""
+MAX_NOTICES_BYTES = 8 * 1024 * 1024
+"""Of all the notices that are saved together."""
+TOLD_ON = (EVENTS_NOTIFY, CALLBACKS)
+"""Topics that a notice may have."""
 
 
 def check(account: Id, event: Event, where: str = "") -> None:
@@ -29,18 +41,40 @@ def check(account: Id, event: Event, where: str = "") -> None:
         raise MienError(Code.BAD_BODY, f"{where}account_id: is not the account of the request")
     _check_json(event.meta, f"{where}meta", MAX_META_BYTES)
     _check_json(event.match_result, f"{where}match_result", MAX_MATCHES_BYTES)
+    _check_size(event, where)
     _check_descriptor(event.face_descriptor, f"{where}face_descriptor", "face")
     _check_descriptor(event.body_descriptor, f"{where}body_descriptor", "body")
 
 
+def check_notices(notices: Sequence[Notice]) -> None:
+    """Raises BAD_BODY: another topic; data that is no JSON or too large."""
+    for place, notice in enumerate(notices):
+        if notice.topic not in TOLD_ON:
+            raise MienError(Code.BAD_BODY, f"notices.{place}.topic: {notice.topic} is not one of {', '.join(TOLD_ON)}")
+    sizes = [_json_bytes(notice.body, f"notices.{place}.body") for place, notice in enumerate(notices)]
+    if sum(sizes) > MAX_NOTICES_BYTES:
+        raise MienError(
+            Code.BAD_BODY, f"notices: have {sum(sizes)} bytes as JSON; {MAX_NOTICES_BYTES} are allowed for one save"
+        )
+
+
 def _check_json(content: Any, where: str, limit: int) -> None:
+    if (size := _json_bytes(content, where)) > limit:
+        raise MienError(Code.BAD_BODY, f"{where}: has {size} bytes as JSON; {limit} are allowed")
+
+
+def _check_size(event: Event, where: str) -> None:
+    size = len(event.model_dump_json(exclude={"face_descriptor", "body_descriptor"}))
+    if size > MAX_EVENT_BYTES:
+        raise MienError(Code.BAD_BODY, f"{where}event: has {size} bytes as JSON; {MAX_EVENT_BYTES} are allowed")
+
+
+def _json_bytes(content: Any, where: str) -> int:
     """msgpack can carry what JSON, and so the store, cannot: bytes, keys that are no text."""
     try:
-        size = len(orjson.dumps(content))
+        return len(orjson.dumps(content))
     except TypeError as wrong:
         raise MienError(Code.BAD_BODY, f"{where}: {wrong}") from None
-    if size > limit:
-        raise MienError(Code.BAD_BODY, f"{where}: has {size} bytes as JSON; {limit} are allowed")
 
 
 def _check_descriptor(descriptor: Descriptor | None, where: str, kind: str) -> None:

@@ -16,6 +16,7 @@ from libs.common.wire.faces import Attribute, Face, FaceDraft, FaceFilter, Tempo
 from libs.common.wire.gallery import GalleryPage, Gap
 from libs.common.wire.images import ImageDraft, StoredImage
 from libs.common.wire.matcher import MatchRequest, ReferenceMatches
+from libs.common.wire.notices import Notice
 from libs.common.wire.sdk import Capabilities, Image, SdkParams, SdkResult
 
 
@@ -84,10 +85,12 @@ class Faces(Protocol):
 class Events(Protocol):
     """Events of every handler."""
 
-    async def save(self, account: Id, events: list[Event]) -> None:
-        """Store events durably. An event id already stored is left as it is.
+    async def save(self, account: Id, events: list[Event], notices: list[Notice]) -> None:
+        """Store events durably, and with them what is to be told of them. An event id already stored is left as it is.
 
-        Raises BAD_BODY when an event names another account.
+        ``notices`` are published after the events are stored, each at least once under its id, and only if this call
+        is the one that stored the last event: saving the same events again tells nobody. Raises BAD_BODY when an event
+        names another account or there are notices without events.
         """
         ...
 

@@ -1,9 +1,15 @@
-"""Events as clients hand them in."""
+"""Events as clients hand them in, and notices as stores keep them."""
 
 from __future__ import annotations
 
+from pydantic import TypeAdapter
+
 from libs.common.ids import NIL, Id
 from libs.common.wire.events import Event
+from libs.common.wire.notices import Notice
+
+NOTICES = TypeAdapter(list[Notice])
+"""To and from JSON."""
 
 
 class EventDraft(Event):

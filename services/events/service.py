@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Literal
 
-from libs.common import clock
+from libs.common import clock, observability
 from libs.common.errors import Code, MienError
-from libs.common.event_rules import check
+from libs.common.event_rules import check, check_notices
 from libs.common.ids import Id
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, StatsRequest, StatsResult
 from libs.common.wire.gallery import GalleryPage, Gap
+from libs.common.wire.notices import Notice
 from services.events import stats
 from services.events.columns import EVENT_ID
 from services.events.filters import OneOf, filtered
 from services.events.model import EventDraft
-from services.events.ports import EventStore, Order, SaveQueue
+from services.events.ports import EventStore, Order, Owed, SaveQueue
 
 MAX_EVENTS = 1000
 """Events of one request to save."""
@@ -27,35 +29,48 @@ _ABSENT = {"face": Code.DESCRIPTOR_MISSING, "body": Code.BODY_DESCRIPTOR_MISSING
 
 
 class Events:
-    """The events of every handler. Satisfies :class:`libs.common.ports.Events`."""
+    """The events of every handler. Satisfies :class:`libs.common.ports.Events`.
 
-    def __init__(self, store: EventStore, queue: SaveQueue) -> None:
+    ``publish_soon`` is told of everything that was put into the store's outbox.
+    """
+
+    def __init__(self, store: EventStore, queue: SaveQueue, publish_soon: Callable[[Owed], None]) -> None:
         self._store = store
         self._queue = queue
+        self._publish_soon = publish_soon
 
     async def submit(self, account: Id, drafts: list[EventDraft], *, wait: bool) -> list[Event]:
         """Save events, all or none; without ``wait``, after the answer. Answers them with their owner.
 
-        Raises TOO_MANY over MAX_EVENTS, OVERLOADED without ``wait``, and as :meth:`save`.
+        Raises TOO_MANY over MAX_EVENTS, OVERLOADED and STORE_UNAVAILABLE without ``wait``, and as :meth:`save`.
         """
         if len(drafts) > MAX_EVENTS:
             raise MienError(Code.TOO_MANY, f"events: {len(drafts)} were sent; {MAX_EVENTS} are allowed")
         events = [draft.of(account) for draft in drafts]
         if wait:
-            await self.save(account, events)
+            await self.save(account, events, [])
         else:
             _check_all(account, events)
             await self._queue.put(account, events)
         return events
 
-    async def save(self, account: Id, events: list[Event]) -> None:
-        """Store events, all or none; an id the account has stored already is left as it is.
+    async def save(self, account: Id, events: list[Event], notices: list[Notice]) -> None:
+        """Store events, all or none, and with them what is to be told of them; an id the account has stored already is
+        left as it is. ``notices`` count only if this call stores the last event.
 
-        Raises BAD_BODY, BAD_DESCRIPTOR and DESCRIPTOR_VERSION_UNKNOWN naming the event's place, REQUEST_CONFLICT
-        when an id is in use elsewhere.
+        Raises BAD_BODY, BAD_DESCRIPTOR and DESCRIPTOR_VERSION_UNKNOWN naming the event's or notice's place,
+        REQUEST_CONFLICT when an id is in use elsewhere.
         """
         _check_all(account, events)
-        await self._store.add(account, events, clock.now())
+        check_notices(notices)
+        if notices and not events:
+            raise MienError(Code.BAD_BODY, "notices: there are no events that they could be about")
+        unique, now = _first_of_each(events), clock.now()
+        owed = None
+        if notices:
+            owed = Owed(unique[-1].event_id, account, notices, clock.to_ms(now), observability.REQUEST.get())
+        if await self._store.add(account, unique, now, owed) and owed is not None:
+            self._publish_soon(owed)
 
     async def delete(self, account: Id, event_ids: list[Id]) -> None:
         """Delete those that exist."""
@@ -117,6 +132,14 @@ class Events:
 def _check_all(account: str, events: list[Event]) -> None:
     for place, event in enumerate(events):
         check(account, event, f"events.{place}.")
+
+
+def _first_of_each(events: Iterable[Event]) -> list[Event]:
+    """The first event of each id."""
+    found: dict[Id, Event] = {}
+    for event in events:
+        found.setdefault(event.event_id, event)
+    return list(found.values())
 
 
 def _order(where: EventFilter, page: EventPage) -> Order:

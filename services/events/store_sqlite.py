@@ -1,4 +1,4 @@
-"""Events in one SQLite file: flat columns to search by, the whole event as JSON, descriptors apart.
+"""Events in one SQLite file: flat columns to search by, the whole event as JSON, descriptors apart; and the outbox.
 
 ``change`` is the revision log of the feed: one row per event that ever had a face descriptor, holding the
 revision of its latest change; a deleted event keeps its row, which also keeps its id from passing to another
@@ -21,9 +21,10 @@ from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
 from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
+from services.events import outbox_sqlite
 from services.events.columns import COLUMNS, EVENT_ID, Column, Kind, Value
 from services.events.filters import OneOf, Predicate
-from services.events.ports import Order
+from services.events.ports import Order, Owed
 from services.events.sql import counts, folded, page, selection, table
 from services.events.stats import Counting, Row
 
@@ -90,6 +91,7 @@ CREATE TABLE IF NOT EXISTS change (
     account_id TEXT NOT NULL
 );
 """
+    + outbox_sqlite.SCHEMA
 )
 
 _DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
@@ -108,8 +110,8 @@ class SqliteEventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, account: str, events: list[Event], now: datetime) -> None:
-        await self._database.write(lambda db: _add(db, account, events, now))
+    async def add(self, account: str, events: list[Event], now: datetime, owed: Owed | None = None) -> bool:
+        return await self._database.write(lambda db: _add(db, account, events, now, owed))
 
     async def delete(self, account: str, event_ids: list[str]) -> None:
         await self._database.write(lambda db: _delete(db, account, event_ids))
@@ -142,10 +144,15 @@ def _event(row: sqlite3.Row) -> Event:
 # Writing
 
 
-def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetime) -> None:
+def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetime, owed: Owed | None) -> bool:
     _require_free(db, account, [event.event_id for event in events])
+    is_new = False
     for event in events:
-        _insert(db, event.model_copy(update={"insert_time": now}))
+        is_new = _insert(db, event.model_copy(update={"insert_time": now}))
+    if owed is None or not is_new:
+        return False
+    outbox_sqlite.put(db, owed)
+    return True
 
 
 def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
@@ -159,10 +166,11 @@ def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) ->
         raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
 
 
-def _insert(db: sqlite3.Connection, event: Event) -> None:
+def _insert(db: sqlite3.Connection, event: Event) -> bool:
+    """Whether the event was new."""
     inserted = db.execute(_INSERT, _row(event))
     if inserted.rowcount == 0:
-        return
+        return False
     seq, created = inserted.lastrowid, clock.to_ms(event.create_time)
     for column in _ARRAYS:
         db.executemany(
@@ -178,6 +186,7 @@ def _insert(db: sqlite3.Connection, event: Event) -> None:
             )
     if event.face_descriptor is not None:
         _revise(db, event.account_id, [event.event_id])
+    return True
 
 
 def _row(event: Event) -> list[Value | None]:

@@ -113,6 +113,7 @@ class Emission:
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
+    is_settled: bool = False
 
     @property
     def location(self) -> Location:
@@ -130,6 +131,11 @@ class Emission:
                 "geo_position": position,
             }
         )
+
+    def settle(self) -> None:
+        """From here on nothing is taken back: others may know of it."""
+        self.is_settled = True
+        self.undo.clear()
 
     def passing(self, switch: int, filters: Filters) -> list[Draft]:
         """The drafts that a policy with this switch (0 off, 1 on) and these filters applies to."""

@@ -1,14 +1,16 @@
 """One emission: the steps, in the order of section 10 of the wire contract.
 
 Every step works on the whole emission, so that each service is called once per step and call, not per face.
-A step that stores something also says how to undo it; when a later step fails, what was stored is undone.
+A step that stores something also says how to undo it; when a later step fails, what was stored is undone. The last
+steps settle the emission: what they did others may know already.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any
 
 from services.handlers.emission import Emission
 from services.handlers.ports import Services
@@ -21,7 +23,7 @@ from services.handlers.steps.storing import (
     store_origins,
     store_samples,
 )
-from services.handlers.steps.telling import notify
+from services.handlers.steps.telling import tell
 
 log = logging.getLogger("mien.handlers")
 
@@ -36,18 +38,33 @@ STEPS: tuple[Step, ...] = (
     store_origins,
     store_attributes,
     store_faces,
-    store_events,
-    notify,
 )
+LAST: tuple[Step, ...] = (store_events, tell)
 
 
 async def run(emission: Emission, services: Services) -> None:
-    """All steps in order. What a failing or cancelled call had stored is undone before the error leaves."""
+    """All steps in order. What a failing or cancelled call had stored is undone before the error leaves, unless the
+    events it belongs to are saved or may be."""
+    await _run(STEPS, emission, services)
+    await _to_its_end(_run(LAST, emission, services))
+
+
+async def _run(steps: tuple[Step, ...], emission: Emission, services: Services) -> None:
     try:
-        for step in STEPS:
+        for step in steps:
             await step(emission, services)
     except (Exception, asyncio.CancelledError):
         await _undo(emission)
+        raise
+
+
+async def _to_its_end(last: Coroutine[Any, Any, None]) -> None:
+    """A caller that hangs up while events are saved would leave open what became of them."""
+    task = asyncio.create_task(last)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await asyncio.wait([task])
         raise
 
 

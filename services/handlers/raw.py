@@ -17,10 +17,12 @@ from libs.common.wire.handlers import (
     AggregateEstimations,
     EmittedAttributes,
     EmittedDetection,
+    EmittedFace,
     Sample,
 )
+from libs.common.wire.notices import ToldEvent
 from services.handlers.filters import facts_of
-from services.handlers.records import estimated
+from services.handlers.records import estimated, event_url
 
 A = TypeVar("A", FaceAttributes, BodyAttributes)
 
@@ -101,6 +103,51 @@ def event_of(account: Id, handler_id: Id, raw: RawEvent) -> Event:
     )
 
 
+def told_of(event: Event, raw: RawEvent) -> dict[str, Any]:
+    """``event``, which was made of ``raw``, as others are told of it: plain JSON of ToldEvent."""
+    return ToldEvent.model_validate(
+        {
+            **{name: getattr(raw, name) for name in _TOLD_AS_SENT},
+            "event_id": event.event_id,
+            "url": event_url(event.event_id),
+            "account_id": event.account_id,
+            "handler_id": event.handler_id,
+            "event_create_time": event.create_time,
+            "event_end_time": event.end_time,
+            "face": _told_face(event, raw.face) if raw.face else None,
+            "matches": event.match_result,
+        }
+    ).model_dump(mode="json")
+
+
+def _told_face(event: Event, face: RawFace) -> EmittedFace:
+    return EmittedFace(
+        face_id=face.face_id,
+        url=f"/3/faces/{face.face_id}",
+        event_id=event.event_id,
+        user_data=face.user_data or "",
+        external_id=face.external_id,
+        avatar=face.avatar,
+        lists=face.lists,
+        account_id=event.account_id,
+        create_time=face.create_time or event.create_time,
+    )
+
+
+_TOLD_AS_SENT = (
+    "external_id",
+    "user_data",
+    "source",
+    "stream_id",
+    "track_id",
+    "tags",
+    "meta",
+    "location",
+    "face_attributes",
+    "body_attributes",
+    "detections",
+    "aggregate_estimations",
+)
 _SAME_NAMES = (
     "external_id",
     "user_data",

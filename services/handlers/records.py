@@ -19,6 +19,7 @@ from libs.common.wire.handlers import (
 )
 from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, image_path
 from libs.common.wire.matcher import Match
+from libs.common.wire.notices import ToldEvent
 from libs.common.wire.policies import MatchPolicy
 from services.handlers.emission import Draft, Emission, Seen
 from services.handlers.filters import Facts
@@ -54,6 +55,17 @@ def emitted(emission: Emission, draft: Draft) -> EmittedEvent:
             body=_aggregate_body(draft),
         ),
     )
+
+
+def told(emission: Emission, draft: Draft) -> dict[str, Any]:
+    """The event as others are told of it, as plain JSON."""
+    whose = {
+        "account_id": emission.account,
+        "handler_id": emission.handler_id,
+        "event_create_time": emission.created,
+        "event_end_time": emission.ended,
+    }
+    return ToldEvent.model_validate({**dict(emitted(emission, draft)), **whose}).model_dump(mode="json")
 
 
 def _aggregate_body(draft: Draft) -> dict[str, Any] | None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.common import clock, event_rules
+from libs.common.bus.topics import EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
 from libs.common.wire import handlers as wire
@@ -17,9 +18,13 @@ from libs.common.wire.policies import Policies
 from services.handlers import pipeline, requirements
 from services.handlers.emission import Emission, Picture
 from services.handlers.ports import HandlerStore, Services
-from services.handlers.raw import RawEvent, event_of
+from services.handlers.raw import RawEvent, event_of, told_of
 from services.handlers.records import emitted
-from services.handlers.steps.storing import to_be_saved
+from services.handlers.steps.storing import save
+from services.handlers.steps.telling import notice
+
+REPLACES = 10
+"""Tries to replace a handler that others replace, too."""
 
 
 @dataclass(frozen=True)
@@ -52,9 +57,23 @@ class Handlers:
         """
         if draft.policies:
             await self.validate(account, draft.policies)
-        handler = self._handler(account, new_id(), draft)
+        moment = clock.now()
+        handler = Handler(
+            handler_id=new_id(),
+            account_id=account,
+            description=draft.description,
+            handler_type=draft.handler_type,
+            policies=draft.policies,
+            version=1,
+            create_time=moment,
+            last_update_time=moment,
+        )
         await self._store.add(handler)
         return handler
+
+    async def check(self) -> None:
+        """Whether handlers can be found. Raises STORE_UNAVAILABLE, or what the store's database raises."""
+        await self._store.check()
 
     async def validate(self, account: Id, policies: Policies) -> Policies:
         """The policies with every default. Raises as :meth:`create`."""
@@ -77,15 +96,30 @@ class Handlers:
         return await self._store.count(account, where)
 
     async def replace(self, account: Id, handler_id: Id, draft: HandlerDraft) -> int:
-        """The new version. Raises HANDLER_MISSING and as :meth:`create`."""
-        stored = await self.get(account, handler_id)
+        """The new version. Raises HANDLER_MISSING, as :meth:`create`, and REQUEST_CONFLICT when others keep
+        replacing it."""
+        for _ in range(REPLACES):
+            stored = await self.get(account, handler_id)
+            handler = await self._successor(stored, draft.model_copy(deep=True))
+            if await self._store.replace(handler):
+                return handler.version
+        raise MienError(
+            Code.REQUEST_CONFLICT, f"handler {handler_id} was replaced by others {REPLACES} times meanwhile"
+        )
+
+    async def _successor(self, stored: Handler, draft: HandlerDraft) -> Handler:
         if draft.policies:
             requirements.unmask(draft.policies, stored.policies)
-            await self.validate(account, draft.policies)
-        version = await self._store.replace(self._handler(account, stored.handler_id, draft))
-        if version is None:
-            raise MienError(Code.HANDLER_MISSING, f"handler {handler_id} was not found")
-        return version
+            await self.validate(stored.account_id, draft.policies)
+        return stored.model_copy(
+            update={
+                "description": draft.description,
+                "handler_type": draft.handler_type,
+                "policies": draft.policies,
+                "version": stored.version + 1,
+                "last_update_time": clock.now(),
+            }
+        )
 
     async def delete(self, account: Id, handler_id: Id) -> None:
         """Raises HANDLER_MISSING."""
@@ -130,29 +164,13 @@ class Handlers:
         return await self.validate(account, given)
 
     async def save_raw(self, account: Id, handler_id: Id, raw: RawEvent, *, wait: bool) -> Event:
-        """Store an event made elsewhere; the handler need not exist.
+        """Store an event made elsewhere, and have the account's subscribers told; the handler need not exist.
 
         Returns after the store's commit when ``wait``, else once the bus has it. Raises BAD_BODY, BAD_DESCRIPTOR,
         DESCRIPTOR_VERSION_UNKNOWN naming the field, OVERLOADED.
         """
         event = event_of(account, handler_id, raw)
         event_rules.check(account, event)
-        if wait:
-            await self._services.events.save(account, [event])
-        else:
-            await self._services.bus.publish(to_be_saved(account, [event]))
+        notices = [notice(EVENTS_NOTIFY, handler_id, [told_of(event, raw)])]
+        await save(self._services, account, [event], notices, wait=wait)
         return event
-
-    @staticmethod
-    def _handler(account: Id, handler_id: Id, draft: HandlerDraft) -> Handler:
-        moment = clock.now()
-        return Handler(
-            handler_id=handler_id,
-            account_id=account,
-            description=draft.description,
-            handler_type=draft.handler_type,
-            policies=draft.policies,
-            version=1,
-            create_time=moment,
-            last_update_time=moment,
-        )

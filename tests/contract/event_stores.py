@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
@@ -14,6 +15,7 @@ from typing import Any
 from uuid import UUID
 
 import numpy as np
+import pytest
 from hypothesis import strategies as st
 
 from libs.common import clock
@@ -24,22 +26,50 @@ from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, Location, TopMatch
 from services.events.columns import COLUMNS, Column, Kind
 from services.events.filters import Predicate, condition
-from services.events.ports import EventStore
+from services.events.outbox_sqlite import SqliteOutbox
+from services.events.ports import EventStore, Outbox
+from services.events.service import Events
 from services.events.store_sqlite import SCHEMA, SqliteEventStore
 
-OpenStore = Callable[[Path], AbstractAsyncContextManager[EventStore]]
+
+@dataclass(frozen=True)
+class Opened:
+    """An empty store, and its outbox."""
+
+    store: EventStore
+    outbox: Outbox
+
+
+OpenStore = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Opened]]
 
 
 @asynccontextmanager
-async def sqlite_store(folder: Path) -> AsyncIterator[EventStore]:
+async def sqlite_store(folder: Path) -> AsyncIterator[Opened]:
     database = await Database(folder / "events.db", SCHEMA, durable=False).open()
     try:
-        yield SqliteEventStore(database)
+        yield Opened(SqliteEventStore(database), SqliteOutbox(database))
     finally:
         await database.close()
 
 
-STORES: dict[str, OpenStore] = {"sqlite": sqlite_store}
+STORES: dict[str, OpenStore] = {"sqlite": lambda request: sqlite_store(request.getfixturevalue("tmp_path"))}
+
+
+class NoQueue:
+    async def put(self, account: str, events: list[Event]) -> None:
+        raise AssertionError("nothing is to be queued")
+
+
+@asynccontextmanager
+async def events_service(folder: Path) -> AsyncIterator[Events]:
+    """The service over an empty store. What is to be told stays in the outbox."""
+    async with sqlite_store(folder) as opened:
+        yield service_over(opened)
+
+
+def service_over(opened: Opened) -> Events:
+    return Events(opened.store, NoQueue(), lambda owed: None)
+
 
 NOON = datetime(2024, 5, 4, 12, tzinfo=UTC)
 

@@ -30,11 +30,6 @@ OTHER_FACE = replace(DLIB_RESNET, number=1999)
 """A second face version; tests register it where they need one."""
 
 
-class NoQueue:
-    async def put(self, account: str, events: list[Event]) -> None:
-        raise AssertionError("nothing is to be queued")
-
-
 async def _health() -> dict[str, object]:
     return {}
 
@@ -61,7 +56,7 @@ async def open_world(folder: Path, door: str) -> AsyncIterator[World]:
     """``door`` is how the matcher is called, and how it calls the stores: ``in process`` or over ``http``."""
     async with AsyncExitStack() as stack:
         faces = Faces(await stack.enter_async_context(face_stores.STORES["sqlite"](folder)))
-        events = Events(await stack.enter_async_context(event_stores.STORES["sqlite"](folder)), NoQueue())
+        events = await stack.enter_async_context(event_stores.events_service(folder))
         servers, session = Servers(), await stack.enter_async_context(aiohttp.ClientSession())
         stack.push_async_callback(servers.stop)
 

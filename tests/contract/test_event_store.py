@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,6 +21,7 @@ from tests.contract.event_stores import (
     NOON,
     STORES,
     TAGS,
+    Opened,
     columns,
     conditions,
     crowd,
@@ -34,9 +34,14 @@ EVERYTHING = All(())
 
 
 @pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[EventStore]:
-    async with STORES[request.param](tmp_path) as opened:
+async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Opened]:
+    async with STORES[request.param](request) as opened:
         yield opened
+
+
+@pytest.fixture
+def store(opened: Opened) -> EventStore:
+    return opened.store
 
 
 def examples(count: int) -> Callable[..., Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable
 from contextlib import AsyncExitStack
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -22,19 +21,11 @@ from libs.common.wire.base import Blob
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, Location, TopMatch
 from libs.common.wire.gallery import GalleryRow
-from services.events.service import Events
-from tests.contract.event_stores import NOON, STORES, descriptor, event
+from tests.contract.event_stores import NOON, STORES, descriptor, event, service_over
 
 MINE, THEIRS = new_id(), new_id()
 ALL = EventPage(page_size=1000)
 ANY = EventFilter()
-
-
-class NoQueue:
-    """The port has no method that would use one."""
-
-    async def put(self, account: str, events: list[Event]) -> None:
-        raise AssertionError("nothing is to be queued")
 
 
 async def _health() -> dict[str, object]:
@@ -42,10 +33,10 @@ async def _health() -> dict[str, object]:
 
 
 @pytest.fixture(params=[(store, door) for store in STORES for door in ("in process", "http")], ids=" ".join)
-async def port(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ports.Events]:
+async def port(request: pytest.FixtureRequest) -> AsyncIterator[ports.Events]:
     store, door = request.param
     async with AsyncExitStack() as stack:
-        service = Events(await stack.enter_async_context(STORES[store](tmp_path)), NoQueue())
+        service = service_over(await stack.enter_async_context(STORES[store](request)))
         if door == "in process":
             yield service
             return
@@ -95,7 +86,7 @@ def full(account: str) -> Event:
 
 async def test_an_event_comes_back_as_it_was_saved_with_the_time_of_its_writing(port: ports.Events) -> None:
     saved, before = full(MINE), clock.now()
-    await port.save(MINE, [saved])
+    await port.save(MINE, [saved], [])
     [whole] = await port.with_descriptors(MINE, [saved.event_id])
     assert whole.insert_time is not None
     assert before <= whole.insert_time <= clock.now()
@@ -106,10 +97,10 @@ async def test_an_event_comes_back_as_it_was_saved_with_the_time_of_its_writing(
 
 async def test_the_first_write_of_an_id_wins(port: ports.Events) -> None:
     first = event(MINE, source="first", face_descriptor=descriptor(1))
-    await port.save(MINE, [first])
+    await port.save(MINE, [first], [])
     other = first.model_copy(update={"source": "second", "tags": ["x"], "face_descriptor": descriptor(2)})
     new = event(MINE, source="new")
-    await port.save(MINE, [other, new, new.model_copy(update={"source": "again"})])
+    await port.save(MINE, [other, new, new.model_copy(update={"source": "again"})], [])
     assert sorted(one.source or "" for one in await port.find(MINE, ANY, ALL)) == ["first", "new"]
     assert await port.select(MINE, EventFilter(tags=["x"])) == []
     assert (await port.changes(0, 10, [])).rows == [row(first)]
@@ -117,25 +108,25 @@ async def test_the_first_write_of_an_id_wins(port: ports.Events) -> None:
 
 async def test_a_save_is_all_or_nothing_and_names_the_event_at_fault(port: ports.Events, monkeypatch) -> None:
     good, other = event(MINE), event(THEIRS)
-    await port.save(THEIRS, [other])
+    await port.save(THEIRS, [other], [])
     stolen = event(MINE, event_id=other.event_id)
     short = event(MINE, face_descriptor=Descriptor(version=1001, data=b"\0" * 4))
     unknown = event(MINE, body_descriptor=Descriptor(version=116, data=b"\0" * 4))
     misplaced = event(MINE, body_descriptor=descriptor())
     large = event(MINE, meta={"text": "x" * MAX_META_BYTES})
-    await refused(port.save(MINE, [good, stolen]), Code.REQUEST_CONFLICT, other.event_id)
-    await refused(port.save(MINE, [good, other]), Code.BAD_BODY, "events.1.account_id")
-    await refused(port.save(MINE, [good, short]), Code.BAD_DESCRIPTOR, "events.1.face_descriptor", "512")
-    await refused(port.save(MINE, [good, unknown]), Code.DESCRIPTOR_VERSION_UNKNOWN, "body_descriptor", "116")
-    await refused(port.save(MINE, [good, misplaced]), Code.BAD_DESCRIPTOR, "events.1.body_descriptor", "face")
-    await refused(port.save(MINE, [good, large]), Code.BAD_BODY, "events.1.meta", str(MAX_META_BYTES))
-    await refused(port.save(MINE, [good, event(MINE, meta={"raw": b"x"})]), Code.BAD_BODY, "events.1.meta")
+    await refused(port.save(MINE, [good, stolen], []), Code.REQUEST_CONFLICT, other.event_id)
+    await refused(port.save(MINE, [good, other], []), Code.BAD_BODY, "events.1.account_id")
+    await refused(port.save(MINE, [good, short], []), Code.BAD_DESCRIPTOR, "events.1.face_descriptor", "512")
+    await refused(port.save(MINE, [good, unknown], []), Code.DESCRIPTOR_VERSION_UNKNOWN, "body_descriptor", "116")
+    await refused(port.save(MINE, [good, misplaced], []), Code.BAD_DESCRIPTOR, "events.1.body_descriptor", "face")
+    await refused(port.save(MINE, [good, large], []), Code.BAD_BODY, "events.1.meta", str(MAX_META_BYTES))
+    await refused(port.save(MINE, [good, event(MINE, meta={"raw": b"x"})], []), Code.BAD_BODY, "events.1.meta")
     assert await port.find(MINE, ANY, ALL) == []
 
 
 async def test_another_account_sees_and_deletes_nothing(port: ports.Events) -> None:
     mine = full(MINE)
-    await port.save(MINE, [mine])
+    await port.save(MINE, [mine], [])
     everything = EventFilter(event_ids=[mine.event_id], tags=["vip"])
     assert await port.find(THEIRS, ANY, ALL) == []
     assert await port.select(THEIRS, everything) == []
@@ -146,7 +137,7 @@ async def test_another_account_sees_and_deletes_nothing(port: ports.Events) -> N
 
 async def test_events_come_newest_first_and_by_id_when_the_id_is_bounded(port: ports.Events) -> None:
     saved = [event(MINE, create_time=NOON + timedelta(milliseconds=shift)) for shift in (0, 2, 1)]
-    await port.save(MINE, saved)
+    await port.save(MINE, saved, [])
     oldest, newest, middle = (one.event_id for one in saved)
 
     async def order(where: EventFilter = ANY, **page: Any) -> list[str]:
@@ -162,13 +153,13 @@ async def test_events_come_newest_first_and_by_id_when_the_id_is_bounded(port: p
 
 async def test_relative_times_are_read_at_each_call(port: ports.Events) -> None:
     recent = event(MINE, create_time=clock.now() - timedelta(minutes=30))
-    await port.save(MINE, [recent, event(MINE, create_time=clock.now() - timedelta(hours=2))])
+    await port.save(MINE, [recent, event(MINE, create_time=clock.now() - timedelta(hours=2))], [])
     assert await port.select(MINE, EventFilter(create_time__gte="now-1h")) == [recent.event_id]
 
 
 async def test_user_data_is_searched_whatever_its_case(port: ports.Events) -> None:
     saved = event(MINE, user_data="Müller & Groß 100%_")
-    await port.save(MINE, [saved, event(MINE)])
+    await port.save(MINE, [saved, event(MINE)], [])
     for text in ("MÜLLER", "GROSS", "groß", "100%_", ""):
         assert await port.select(MINE, EventFilter(user_data=text)) == [saved.event_id], text
     assert await port.select(MINE, EventFilter(user_data="%M")) == []
@@ -182,7 +173,7 @@ async def test_a_filter_of_too_many_values_is_refused(port: ports.Events) -> Non
 
 async def test_deleting_is_harmless_twice(port: ports.Events) -> None:
     doomed, kept = event(MINE), event(MINE)
-    await port.save(MINE, [doomed, kept])
+    await port.save(MINE, [doomed, kept], [])
     for _ in range(2):
         await port.delete(MINE, [doomed.event_id, new_id()])
     assert await port.select(MINE, ANY) == [kept.event_id]
@@ -190,7 +181,7 @@ async def test_deleting_is_harmless_twice(port: ports.Events) -> None:
 
 async def test_descriptors_of_very_many_events_are_read_in_order_of_ids(port: ports.Events) -> None:
     saved = [event(MINE, face_descriptor=descriptor(seed)) for seed in range(3)]
-    await port.save(MINE, saved)
+    await port.save(MINE, saved, [])
     asked = [new_id() for _ in range(25_000)] + [one.event_id for one in saved] * 2
     found = await port.with_descriptors(MINE, asked)
     assert [(one.event_id, one.face_descriptor) for one in found] == sorted(
@@ -200,8 +191,8 @@ async def test_descriptors_of_very_many_events_are_read_in_order_of_ids(port: po
 
 async def test_the_feed_shows_every_account_the_present_state_of_what_changed(port: ports.Events) -> None:
     mine, theirs = event(MINE, face_descriptor=descriptor(1)), event(THEIRS, face_descriptor=descriptor(2))
-    await port.save(MINE, [mine, event(MINE)])
-    await port.save(THEIRS, [theirs])
+    await port.save(MINE, [mine, event(MINE)], [])
+    await port.save(THEIRS, [theirs], [])
     first = await port.changes(0, 1, [])
     assert (first.rows, first.more) == ([row(mine)], True)
     rest = await port.changes(first.revision, 10, [])

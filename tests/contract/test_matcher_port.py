@@ -104,7 +104,7 @@ async def test_accounts_never_mix(world: World) -> None:
     [mine] = await world.faces.create_faces(MINE, [face(vector(0.3))])
     [theirs] = await world.faces.create_faces(THEIRS, [face(vector(), lists=[theirs_list], external_id="x")])
     their_event = event(THEIRS, vector(), external_id="x", track_id="x")
-    await world.events.save(THEIRS, [their_event])
+    await world.events.save(THEIRS, [their_event], [])
     [their_attribute] = await world.faces.create_attributes(
         THEIRS, [TemporaryAttributeDraft(descriptors=[DescriptorDraft(descriptor=vector(), version=1001)])]
     )
@@ -187,7 +187,7 @@ async def test_filters_narrow_the_candidates(world: World) -> None:
 
 async def test_events_are_candidates_and_references(world: World) -> None:
     gate, hall = event(MINE, vector(0.1), source="gate"), event(MINE, vector(0.2), source="hall", tags=["vip"])
-    await world.events.save(MINE, [gate, hall, event(MINE, source="gate")])
+    await world.events.save(MINE, [gate, hall, event(MINE, source="gate")], [])
     by_source = {"filters": {"origin": "events", "sources": ["hall"]}, "targets": ["event_id", "tags"]}
     answer = await world.match(MINE, [{"type": "event", "id": gate.event_id}], ALL_EVENTS, by_source)
     assert found(answer) == [[[gate.event_id, hall.event_id], [hall.event_id]]]
@@ -214,7 +214,7 @@ async def test_an_external_or_track_id_gives_one_answer_per_object_that_has_it(w
         MINE, [face(vector(0.1), external_id="x"), face(vector(0.2), external_id="x"), face(external_id="x")]
     )
     events = [event(MINE, vector(0.1 * number), track_id="t", external_id="x") for number in (1, 2)]
-    await world.events.save(MINE, [*events, event(MINE, track_id="t")])
+    await world.events.save(MINE, [*events, event(MINE, track_id="t")], [])
 
     first = {**ALL_FACES, "limit": 1}
     answer = await world.match(MINE, [{"type": "face_external_id", "id": "x"}], first)
@@ -230,7 +230,7 @@ async def test_an_external_or_track_id_gives_one_answer_per_object_that_has_it(w
 async def test_the_default_targets_are_the_whole_record_without_descriptors(world: World) -> None:
     [made] = await world.faces.create_faces(MINE, [face(vector(), user_data="Ada")])
     seen = event(MINE, vector(), meta={"lane": 4})
-    await world.events.save(MINE, [seen])
+    await world.events.save(MINE, [seen], [])
     answer = await world.match(MINE, [PROBE], {"filters": {"origin": "faces"}}, {"filters": {"origin": "events"}})
     face_match, event_match = (block.result[0] for block in answer[0].matches)
     assert face_match.face == made.model_dump(mode="json")
@@ -252,7 +252,7 @@ async def test_a_reference_without_a_fitting_descriptor_is_refused(world: World,
         ],
     )
     eyeless = event(MINE, track_id="t")
-    await world.events.save(MINE, [eyeless])
+    await world.events.save(MINE, [eyeless], [])
     missing = new_id()
     for reference, code, named in [
         ({"type": "face", "id": missing}, Code.FACE_MISSING, missing),
@@ -287,7 +287,7 @@ async def test_a_match_that_is_too_large_or_asks_for_unknown_keys_is_refused(wor
 
 async def test_bodies_have_no_version_yet_and_every_answer_says_so(world: World) -> None:
     seen = event(MINE, vector())
-    await world.events.save(MINE, [seen])
+    await world.events.save(MINE, [seen], [])
 
     async def refuse(reference: Any, block: dict[str, Any], code: Code) -> None:
         await refused(world.matcher.match_bodies(MINE, request([reference], block)), code)

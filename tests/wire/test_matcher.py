@@ -20,7 +20,7 @@ from libs.common.ids import new_id
 from services.faces.service import Faces
 from services.matcher import app as matcher_app
 from tests.contract import event_stores, face_stores
-from tests.contract.matching import OTHER_FACE, Events, NoQueue, face, similarity, vector
+from tests.contract.matching import OTHER_FACE, face, similarity, vector
 
 MINE, THEIRS = new_id(), new_id()
 FACES: dict[str, Any] = {"filters": {"origin": "faces"}, "targets": ["face_id", "similarity"]}
@@ -42,11 +42,11 @@ class Http:
 async def http(tmp_path: Path) -> AsyncIterator[Http]:
     async with (
         face_stores.STORES["sqlite"](tmp_path) as face_store,
-        event_stores.STORES["sqlite"](tmp_path) as event_store,
+        event_stores.events_service(tmp_path) as events,
         aiohttp.ClientSession() as session,
     ):
         faces, servers = Faces(face_store), Servers()
-        part = await matcher_app.build(faces, Events(event_store, NoQueue()))
+        part = await matcher_app.build(faces, events)
         app = build_app("matcher", [(part.routes.prefix, part.routes)], part.health)
         part.install(app)
         await part.start()

@@ -33,13 +33,14 @@ class Topic:
 
 
 EVENTS_SAVE = "events.save"
-"""Events to be stored, published by an emission that does not wait for it. Body: ``{"events": [Event]}``."""
+"""Events to be stored, and what is to be told of them then; published by an emission that does not wait for it. Body:
+``libs.common.wire.notices.Save``."""
 
 EVENTS_NOTIFY = "events.notify"
-"""Events that subscribers of an account may want to see. Body: ``{"handler_id", "events": [EmittedEvent]}``."""
+"""Events that subscribers of an account may want to see. Body: ``{"handler_id", "events": [ToldEvent]}``."""
 
 CALLBACKS = "callbacks"
-"""One HTTP callback to make. Body: ``{"handler_id", "callback": Callback, "events": [EmittedEvent]}``."""
+"""One HTTP callback to make. Body: ``{"handler_id", "callback": Callback, "events": [ToldEvent]}``."""
 
 Topics = Mapping[str, Topic]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
 import msgpack
@@ -103,6 +103,21 @@ def _reason(item: Any) -> str:
 def chunks(items: list[T], size: int) -> Iterator[list[T]]:
     """``items`` in consecutive lists of at most ``size``."""
     return (items[start : start + size] for start in range(0, len(items), size))
+
+
+def portions(items: Iterable[T], size_of: Callable[[T], int], limit: int) -> Iterator[list[T]]:
+    """``items`` in consecutive lists whose sizes add up to at most ``limit``; one that is larger is alone."""
+    portion: list[T] = []
+    total = 0
+    for item in items:
+        size = size_of(item)
+        if portion and total + size > limit:
+            yield portion
+            portion, total = [], 0
+        portion.append(item)
+        total += size
+    if portion:
+        yield portion
 
 
 def pack(content: Any) -> bytes:

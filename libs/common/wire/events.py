@@ -64,11 +64,11 @@ class MatchedFace(Wire):
 
 
 class TopMatch(Wire):
-    label: str
+    label: Annotated[str, Field(max_length=128)]
     similarity: Unit
     object_type: Literal["face", "event", "attribute"]
     object_id: Id
-    external_id: str | None = None
+    external_id: Annotated[str, Field(max_length=128)] | None = None
 
 
 class Event(Wire):

@@ -1,12 +1,17 @@
-"""Steps that keep what the policies say; each also says how to undo it."""
+"""Steps that keep what the policies say; each but the last also says how to undo it."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+
+import orjson
 
 from libs.common import event_rules
 from libs.common.bus.port import Message
 from libs.common.bus.topics import EVENTS_SAVE
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
+from libs.common.wire.base import portions
 from libs.common.wire.events import Event
 from libs.common.wire.faces import (
     AttributeData,
@@ -17,10 +22,17 @@ from libs.common.wire.faces import (
     TemporaryAttributeDraft,
 )
 from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, ORIGINS, ImageDraft, image_path
+from libs.common.wire.notices import Notice, Save
 from services.handlers.emission import Draft, Emission
 from services.handlers.filters import passes
 from services.handlers.ports import Services
-from services.handlers.records import stored_event
+from services.handlers.records import stored_event, told
+from services.handlers.steps.telling import Told, notices_about
+
+OPEN = {Code.STORE_UNAVAILABLE, Code.REQUEST_TIMEOUT, Code.CONNECTION, Code.INTERNAL}
+"""Failures after which nobody knows whether the events are saved. What they rest on must stay."""
+PORTION_BYTES = 12 * 1024 * 1024
+"""Of the events that are saved together with their notices, as JSON: a message of RabbitMQ 4 holds 16 MiB."""
 
 
 async def store_samples(emission: Emission, services: Services) -> None:
@@ -138,24 +150,42 @@ def _face(emission: Emission, draft: Draft) -> FaceDraft:
 
 
 async def store_events(emission: Emission, services: Services) -> None:
-    """The events themselves: in the store before the answer, or on the bus when nobody waits."""
+    """The events, and in one step with them what is to be told of them: in the store before the answer, or on the bus
+    when nobody waits. Nothing is taken back afterwards."""
     policy = emission.policies.storage_policy.event_policy
     drafts = emission.passing(policy.store_event, policy.filters)
-    if not drafts:
-        return
     for draft in drafts:
         draft.stored = True
-    events = [stored_event(emission, draft) for draft in drafts]
-    if policy.wait_saving:
-        ids = [event.event_id for event in events]
-        emission.undo.append(lambda: services.events.delete(emission.account, ids))
-        await services.events.save(emission.account, events)
-    else:
-        for place, event in enumerate(events):
-            event_rules.check(emission.account, event, f"events.{place}.")
-        await services.bus.publish(to_be_saved(emission.account, events))
+    for about in _portions(emission, drafts):
+        events = [stored_event(emission, draft) for draft in drafts if draft.event_id in about]
+        notices = notices_about(emission, about)
+        try:
+            await save(services, emission.account, events, notices, wait=bool(policy.wait_saving))
+        except MienError as failure:
+            if failure.code in OPEN:
+                emission.settle()
+            raise
+        emission.settle()
 
 
-def to_be_saved(account: Id, events: list[Event]) -> Message:
-    """Checked events, to be saved from the bus."""
-    return Message(EVENTS_SAVE, account, {"events": [event.model_dump() for event in events]})
+def _portions(emission: Emission, drafts: list[Draft]) -> Iterator[Told]:
+    """Nearly always one. Of several, each is saved and told of by itself."""
+    about = {draft.event_id: told(emission, draft) for draft in drafts}
+    copies = 1 + len(notices_about(emission, about))
+    return map(dict, portions(about.items(), lambda item: copies * len(orjson.dumps(item[1])), PORTION_BYTES))
+
+
+async def save(services: Services, account: Id, events: list[Event], notices: list[Notice], *, wait: bool) -> None:
+    """Have events saved, with what is to be told of them.
+
+    Returns after the store's commit when ``wait``, else once the bus has them. Raises BAD_BODY, BAD_DESCRIPTOR,
+    DESCRIPTOR_VERSION_UNKNOWN naming the event's or notice's place, REQUEST_CONFLICT, OVERLOADED, STORE_UNAVAILABLE.
+    """
+    if wait:
+        await services.events.save(account, events, notices)
+        return
+    for place, event in enumerate(events):
+        event_rules.check(account, event, f"events.{place}.")
+    event_rules.check_notices(notices)
+    body = Save(events=events, notices=notices).model_dump()
+    await services.bus.publish(Message(EVENTS_SAVE, account, body))

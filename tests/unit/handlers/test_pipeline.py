@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
 
 from libs.common import clock
+from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
 from libs.common.wire.estimations import Descriptor, Rect
+from libs.common.wire.events import Event
 from libs.common.wire.faces import FaceDraft
 from libs.common.wire.handlers import EmitQuery
 from libs.common.wire.images import ImageDraft
+from libs.common.wire.notices import Notice
 from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import ErrorBody, FaceResult, Image, ImageResult, Person, SdkParams, SdkResult
 from services.handlers import pipeline
@@ -59,8 +63,28 @@ class Platform:
         self.stored -= set(face_ids)
 
 
-async def emit(platform: Any) -> None:
-    storage = {"face_policy": {"store_face": 1}, "image_origin_policy": {"store_image": 1}}
+@dataclass
+class Saving:
+    """The same, but faces are stored and ``outcome`` decides what becomes of the events."""
+
+    outcome: Callable[[], Awaitable[None]]
+    stored: set[Id] = field(default_factory=set)
+    saved: set[Id] = field(default_factory=set)
+    began: asyncio.Event = field(default_factory=asyncio.Event)
+
+    estimate = Platform.estimate
+    put = Platform.put
+    delete = Platform.delete
+
+    async def save(self, account: Id, events: list[Event], notices: list[Notice]) -> None:
+        self.began.set()
+        await self.outcome()
+        self.saved |= {event.event_id for event in events}
+
+
+async def emit(platform: Any, storage: dict[str, Any] | None = None) -> None:
+    if storage is None:
+        storage = {"face_policy": {"store_face": 1}, "image_origin_policy": {"store_image": 1}}
     services = Services(platform, platform, platform, platform, platform, platform)
     emission = Emission(
         account=new_id(),
@@ -89,3 +113,39 @@ async def test_what_cannot_be_taken_back_does_not_keep_the_rest(caplog: pytest.L
         await emit(platform)
     assert len(platform.stored) == 1
     assert "the disk is gone" in caplog.text
+
+
+PICTURES = {"image_origin_policy": {"store_image": 1}}
+
+
+async def test_a_caller_that_hangs_up_while_events_are_saved_loses_neither_them_nor_their_pictures() -> None:
+    answered = asyncio.Event()
+
+    async def outcome() -> None:
+        await answered.wait()
+
+    platform = Saving(outcome)
+    call = asyncio.create_task(emit(platform, PICTURES))
+    await platform.began.wait()
+    call.cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    assert (len(platform.saved), len(platform.stored)) == (1, 2)
+
+
+@pytest.mark.parametrize(
+    ("code", "kept"),
+    [(Code.REQUEST_CONFLICT, 0), (Code.OVERLOADED, 0), (Code.STORE_UNAVAILABLE, 2), (Code.REQUEST_TIMEOUT, 2)],
+)
+async def test_pictures_of_events_are_taken_back_only_if_it_is_certain_that_those_are_not_saved(
+    code: Code, kept: int
+) -> None:
+    async def outcome() -> None:
+        raise MienError(code, "no")
+
+    platform = Saving(outcome)
+    with pytest.raises(MienError):
+        await emit(platform, PICTURES)
+    assert len(platform.stored) == kept
