@@ -27,7 +27,13 @@ class Services:
 class HandlerStore(Protocol):
     """Handlers of every account; each method sees only those of the account it is given."""
 
-    async def add(self, handler: Handler) -> None: ...
+    async def check(self) -> None:
+        """Whether the store can be used. Raises STORE_UNAVAILABLE, or what its database raises."""
+        ...
+
+    async def add(self, handler: Handler) -> None:
+        """One whose id is stored already is left as it is."""
+        ...
 
     async def get(self, account: Id, handler_id: Id) -> Handler | None:
         """Raises HANDLER_CORRUPTED when what is stored no longer fits the model."""
@@ -39,8 +45,8 @@ class HandlerStore(Protocol):
 
     async def count(self, account: Id, where: HandlerFilter) -> int: ...
 
-    async def replace(self, handler: Handler) -> int | None:
-        """Replace everything but id, account and create time; the new version, or None when there is none."""
+    async def replace(self, handler: Handler) -> bool:
+        """Put it in the place of the version before its own; whether that version was what is stored."""
         ...
 
     async def delete(self, account: Id, handler_id: Id) -> bool:

@@ -1,19 +1,14 @@
-"""Handlers in SQLite: the scalar fields that are searched, and the policies as JSON."""
+"""Handlers in SQLite: one row each, the scalar fields that are searched and the policies as JSON text."""
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
-from pydantic import ValidationError
-
-from libs.common import clock
-from libs.common.errors import Code, MienError
 from libs.common.ids import Id
-from libs.common.storage.sqlite import Database, like
-from libs.common.wire.base import Page, fault
+from libs.common.storage.sqlite import Database
+from libs.common.wire.base import Page
 from libs.common.wire.handlers import Handler, HandlerFilter
-from libs.common.wire.policies import Policies
+from services.handlers.stored import dump, folded, load
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS handler (
@@ -30,6 +25,15 @@ CREATE TABLE IF NOT EXISTS handler (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS handler_newest ON handler (account_id, create_ms DESC, handler_id);
 """
+ADD = """
+INSERT OR IGNORE INTO handler
+VALUES (:account_id, :handler_id, :description, :handler_type, :lambda_id, :policies, :version, :create_ms, :update_ms)
+"""
+REPLACE = """
+UPDATE handler SET description = :description, handler_type = :handler_type, lambda_id = :lambda_id,
+    policies = :policies, version = :version, create_ms = :create_ms, update_ms = :update_ms
+WHERE account_id = :account_id AND handler_id = :handler_id AND version = :version - 1
+"""
 
 
 class SqliteHandlers:
@@ -38,27 +42,17 @@ class SqliteHandlers:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def check(self) -> None:
+        await self._database.rows("SELECT 1 FROM handler LIMIT 1")
+
     async def add(self, handler: Handler) -> None:
-        values = (
-            handler.account_id,
-            handler.handler_id,
-            handler.description,
-            handler.handler_type,
-            handler.lambda_id,
-            _dump(handler.policies),
-            handler.version,
-            clock.to_ms(handler.create_time),
-            clock.to_ms(handler.last_update_time),
-        )
-        await self._database.write(
-            lambda db: db.execute("INSERT INTO handler VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
-        )
+        await self._database.write(lambda db: db.execute(ADD, dump(handler)))
 
     async def get(self, account: Id, handler_id: Id) -> Handler | None:
         rows = await self._database.rows(
             "SELECT * FROM handler WHERE account_id = ? AND handler_id = ?", (account, handler_id)
         )
-        return _load(rows[0]) if rows else None
+        return load(dict(rows[0])) if rows else None
 
     async def find(self, account: Id, where: HandlerFilter, page: Page) -> list[Handler]:
         condition, values = _where(account, where)
@@ -66,33 +60,15 @@ class SqliteHandlers:
             f"SELECT * FROM handler WHERE {condition} ORDER BY create_ms DESC, handler_id LIMIT ? OFFSET ?",  # noqa: S608
             (*values, page.page_size, page.offset),
         )
-        return [_load(row) for row in rows]
+        return [load(dict(row)) for row in rows]
 
     async def count(self, account: Id, where: HandlerFilter) -> int:
         condition, values = _where(account, where)
         rows = await self._database.rows(f"SELECT count(*) FROM handler WHERE {condition}", values)  # noqa: S608
         return rows[0][0]
 
-    async def replace(self, handler: Handler) -> int | None:
-        values = (
-            handler.description,
-            handler.handler_type,
-            handler.lambda_id,
-            _dump(handler.policies),
-            clock.to_ms(handler.last_update_time),
-            handler.account_id,
-            handler.handler_id,
-        )
-
-        def work(db: sqlite3.Connection) -> int | None:
-            row = db.execute(
-                "UPDATE handler SET description = ?, handler_type = ?, lambda_id = ?, policies = ?, update_ms = ?,"
-                " version = version + 1 WHERE account_id = ? AND handler_id = ? RETURNING version",
-                values,
-            ).fetchone()
-            return row[0] if row else None
-
-        return await self._database.write(work)
+    async def replace(self, handler: Handler) -> bool:
+        return await self._database.write(lambda db: db.execute(REPLACE, dump(handler)).rowcount == 1)
 
     async def delete(self, account: Id, handler_id: Id) -> bool:
         return await self._database.write(
@@ -109,31 +85,10 @@ def _where(account: Id, where: HandlerFilter) -> tuple[str, tuple[Any, ...]]:
     conditions: list[str] = ["account_id = ?"]
     values: list[Any] = [account]
     if where.description is not None:
-        conditions.append("description LIKE ? ESCAPE '\\'")
-        values.append(like(where.description))
+        # not LIKE, which reads neither its pattern nor the text beyond a NUL
+        conditions.append("instr(lower(description), ?) > 0")
+        values.append(folded(where.description))
     if where.handler_type is not None:
         conditions.append("handler_type = ?")
         values.append(where.handler_type)
     return " AND ".join(conditions), tuple(values)
-
-
-def _dump(policies: Policies | None) -> str | None:
-    """As it was given plus every default, so that a later change of a default leaves stored handlers alone."""
-    return None if policies is None else policies.model_dump_json()
-
-
-def _load(row: sqlite3.Row) -> Handler:
-    try:
-        return Handler(
-            handler_id=row["handler_id"],
-            account_id=row["account_id"],
-            description=row["description"],
-            handler_type=row["handler_type"],
-            lambda_id=row["lambda_id"],
-            policies=Policies.model_validate_json(row["policies"]) if row["policies"] else None,
-            version=row["version"],
-            create_time=clock.from_ms(row["create_ms"]),
-            last_update_time=clock.from_ms(row["update_ms"]),
-        )
-    except ValidationError as wrong:
-        raise MienError(Code.HANDLER_CORRUPTED, f"handler {row['handler_id']}: {fault(wrong, 'policies')}") from None

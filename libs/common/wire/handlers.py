@@ -56,7 +56,7 @@ class Handler(Wire):
 
 
 class HandlerFilter(Wire):
-    description: str | None = Field(default=None, description="substring")
+    description: Description | None = Field(default=None, description="substring")
     handler_type: Annotated[int, Field(ge=0, le=2)] | None = None
 
 
