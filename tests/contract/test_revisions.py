@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pymongo import AsyncMongoClient
@@ -153,6 +154,36 @@ def test_an_acknowledged_change_is_seen_by_every_reader_that_begins_later(
             assert reader.waits_for == 0, "numbers that nobody wrote are waited for without end"
 
     asyncio.run(play())
+
+
+class Ambush:
+    """Rewrites an object just before some step of whoever reads."""
+
+    def __init__(self) -> None:
+        self.world = World(mongo_shim.database(self), Clock())
+        self.steps_left = -1
+
+    async def __call__(self) -> None:
+        self.steps_left -= 1
+        if self.steps_left == 0:
+            await self.world.write(["a"])
+
+
+@pytest.mark.parametrize("step", [1, 2, 3])
+@pytest.mark.parametrize("news", [False, True], ids=["nothing newer", "something newer"])
+async def test_an_object_that_is_rewritten_during_the_reading_is_met_on_its_way(step: int, news: bool) -> None:
+    ambush = Ambush()
+    world, reader = ambush.world, Reader(ambush.world, 10)
+    async with Revisions(world.database, LOG, world.clock).stamped(["a"]) as stamps:
+        await world.write(["b"])
+        await reader.catch_up()
+        await world.database[LOG].insert_one({"_id": "a", **stamps["a"].fields})
+    world.acknowledged["a"] = stamps["a"].revision
+    if news:
+        await world.write(["c"])
+    ambush.steps_left = step
+    await reader.catch_up()
+    assert ambush.steps_left <= 0, "the reading has fewer steps"
 
 
 async def test_numbers_that_nobody_wrote_are_waited_for_a_minute_and_not_longer() -> None:

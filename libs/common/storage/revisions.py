@@ -89,9 +89,8 @@ class Revisions:
     ) -> GalleryPage:
         """Rows for what changed after a revision, and for numbers of ``late`` that have come; at most ``limit``.
 
-        ``fields`` are what ``row`` reads of a document. ``late`` is that of the page before. The counter is read before
-        the missing numbers and those before the new ones: an object that moves up meanwhile is met on its way. Raises
-        STORE_UNAVAILABLE.
+        ``fields`` are what ``row`` reads of a document. ``late`` is that of the page before. The missing numbers are
+        read before the new ones, so that an object that moves up meanwhile is met on its way. Raises STORE_UNAVAILABLE.
         """
         wanted = dict.fromkeys(("revision", "written_ms", *fields), 1)
         with reached():
@@ -103,7 +102,7 @@ class Revisions:
             room = limit - len(arrived)
             if not room:
                 return GalleryPage(revision=after, rows=[row(one) for one in arrived], more=True, late=waiting)
-            found = await self._after(after, room + 1, wanted) if newest > after else []
+            found = await self._after(after, room + 1, wanted) if newest > after or late else []
         now_ms = self._now_ms()
         page = found[:room]
         return GalleryPage(
