@@ -7,6 +7,8 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from libs.common.errors import MienError
+
 log = logging.getLogger("mien.housekeeping")
 
 
@@ -34,6 +36,8 @@ async def _forever(name: str, work: Callable[[], Awaitable[Any]], every_s: float
     while True:
         try:
             await work()
+        except MienError as trouble:
+            log.warning("%s failed; trying again in %g s: %s", name, every_s, trouble)
         except Exception:  # nobody is there to be told, and one failure must not be the end of the work
             log.exception("%s failed; trying again in %g s", name, every_s)
         await asyncio.sleep(every_s)

@@ -24,6 +24,10 @@ T = TypeVar("T")
 log = logging.getLogger("mien.matcher")
 ROWS = Gauge("mien_matcher_rows", "Objects in memory", ["origin"])
 REVISION = Gauge("mien_matcher_revision", "Revision the memory has reached", ["origin"])
+LAG = Gauge("mien_matcher_lag_revisions", "How far behind the last catch-up found the memory", ["origin"])
+CAUGHT_UP = Gauge(
+    "mien_matcher_caught_up_timestamp_seconds", "When the memory last caught up, in Unix time", ["origin"]
+)
 PAGE = 2000
 
 
@@ -69,6 +73,8 @@ class Gallery:
         self._shelves = _Shelves()
         self._revision = 0
         self._late: list[Gap] = []
+        self.is_loaded = False
+        """Whether everything there was has been in memory once."""
         self._turn = asyncio.Lock()
         self._next: asyncio.Task[None] | None = None
         self._replays: set[asyncio.Task[None]] = set()
@@ -118,7 +124,7 @@ class Gallery:
 
     async def _replay(self) -> None:
         """Apply page after page. A store behind the memory was restored from a copy: then forget and reload."""
-        more = True
+        more, began = True, self._revision
         while more:
             page = await self._feed.changes(self._revision, PAGE, self._late)
             if page.revision < self._revision:
@@ -128,7 +134,10 @@ class Gallery:
             await self._run(self._shelves.apply, page.rows)
             self._revision, self._late, more = page.revision, page.late, page.more
             REVISION.labels(self.origin).set(self._revision)
+        self.is_loaded = True
         ROWS.labels(self.origin).set(len(self._shelves))
+        LAG.labels(self.origin).set(max(0, self._revision - began))
+        CAUGHT_UP.labels(self.origin).set_to_current_time()
 
     async def _run(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work, *arguments)
