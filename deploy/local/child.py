@@ -70,7 +70,7 @@ class Child:
         self.name = name
         self._command = [str(word) for word in command]
         self.log = log
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = environment or {}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -100,7 +100,7 @@ class Child:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=self._environment,
+                env={**os.environ, **self._environment},
                 cwd=self._folder,
                 start_new_session=True,  # a Ctrl+C at the terminal is ours to pass on, in our order
             )

@@ -48,7 +48,7 @@ class Mongo(Server):
     def children(self) -> list[Child]:
         return [self._child]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         with MongoClient[dict[str, Any]](self.url, serverSelectionTimeoutMS=1000) as client:
             try:
                 client.admin.command("ping")

@@ -79,7 +79,7 @@ class Rabbit(Server):
     def children(self) -> list[Child]:
         return [self._mapper, self._broker]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             self._manage("GET", "overview")
         except OSError:

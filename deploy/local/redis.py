@@ -46,7 +46,7 @@ class Redis(Server):
     def children(self) -> list[Child]:
         return [self._child]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=2) as connection:
                 connection.sendall(b"PING\r\n")

@@ -110,7 +110,7 @@ class Moto(S3):
     def children(self) -> list[Child]:
         return [self._child]
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         return accepts(self.port)
 
 
@@ -205,5 +205,5 @@ class Ceph(S3):
         except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as failure:
             raise DidNotStart(f"{command[0]}: {failure}\n{failure.stdout or ''}") from None
 
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         return accepts(self.port)

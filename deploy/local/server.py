@@ -36,7 +36,7 @@ class Server(ABC):
         """Its processes in the order of their start; the last one is who answers at ``url``."""
 
     @abstractmethod
-    def _answers(self) -> bool:
+    def answers(self) -> bool:
         """Whether a client would be served now."""
 
     def start(self) -> Self:
@@ -48,7 +48,7 @@ class Server(ABC):
 
     def wait(self) -> None:
         """Until it serves. Raises DidNotStart when it ends before, or takes too long."""
-        self.children[-1].wait_until(self._answers, self.START_S)
+        self.children[-1].wait_until(self.answers, self.START_S)
 
     def stop(self) -> None:
         """End cleanly."""

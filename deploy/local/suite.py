@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -71,7 +72,7 @@ def object_store(folder: Path, kind: str = "auto") -> S3:
 class ScaledSuite:
     """RabbitMQ, Redis, MongoDB, S3 and ``copies`` processes of each service, kept running by a supervisor.
 
-    ``environment`` is added to what the services are given. ``say`` is told in words what happens.
+    ``environment`` is what every service is given; change it before ``start``. ``say`` is told in words what happens.
     Raises NotInstalled when a server cannot be had.
     """
 
@@ -82,7 +83,6 @@ class ScaledSuite:
         port: int = 0,
         s3: str = "auto",
         copies: Mapping[str, int] = COPIES,
-        environment: Mapping[str, str] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.folder = folder
@@ -98,7 +98,7 @@ class ScaledSuite:
             ]
             for service, count in copies.items()
         }
-        self._environment = {**self._settings(urls), **(environment or {})}
+        self.environment = self._settings(urls)
         self._logs = folder / "logs"
         self._logs.mkdir(parents=True, exist_ok=True)
         self.processes = [
@@ -129,7 +129,7 @@ class ScaledSuite:
             name,
             [sys.executable, "-m", "mien", "serve", service],
             log=self._logs / f"{name}.log",
-            environment={**self._environment, f"MIEN_{service.upper()}_PORT": url.rsplit(":", 1)[1]},
+            environment=ChainMap({f"MIEN_{service.upper()}_PORT": url.rsplit(":", 1)[1]}, self.environment),
             folder=ROOT,
         )
         return Process(service, url, child)
@@ -142,11 +142,6 @@ class ScaledSuite:
     def url(self) -> str:
         """The gateway's."""
         return self.of("gateway")[0].url
-
-    @property
-    def environment(self) -> Mapping[str, str]:
-        """What the services are given, for whoever wants to run one more command against the same servers."""
-        return self._environment
 
     @property
     def services(self) -> list[str]:
@@ -188,7 +183,7 @@ class ScaledSuite:
         with log.open("ab") as stream:
             status = subprocess.run(
                 [sys.executable, "-m", "mien", "migrate"],
-                env={**os.environ, **self._environment},
+                env={**os.environ, **self.environment},
                 cwd=ROOT,
                 stdin=subprocess.DEVNULL,
                 stdout=stream,
