@@ -27,9 +27,11 @@ from libs.common.storage import mongo, objects
 from libs.common.storage.mongo import Collection, Document
 from libs.common.storage.redis import reached as redis_reached
 from libs.common.storage.storage import Storage
+from services.handlers import store_mongo as handlers
 from services.image_store import store_mongo as image_store
 
 COLLECTIONS: dict[str, Sequence[Collection]] = {
+    "handlers": handlers.COLLECTIONS,
     "image_store": image_store.COLLECTIONS,
 }
 """Of each service."""

@@ -19,6 +19,8 @@ from libs.common import clock
 from libs.common.errors import Code
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
+from libs.common.settings import StorageSettings
+from libs.common.storage.storage import Storage
 from libs.common.wire.images import FACE_SAMPLES, OBJECTS, PLATFORM_BUCKETS
 from services.image_store.app import build
 from tests.photos import astronaut_jpeg
@@ -81,7 +83,8 @@ class Store:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    part = await build(tmp_path, durable=False)
+    storage = Storage(StorageSettings(data_dir=tmp_path, durable=False))
+    part = await build(storage)
     app = build_app("image-store", [(part.routes.prefix, part.routes)], part.health)
     part.install(app)
     servers = Servers()
@@ -91,6 +94,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
         yield Store(session, f"http://127.0.0.1:{port}/1")
     await servers.stop()
     await part.stop()
+    await storage.close()
 
 
 async def test_a_photo_lives_its_whole_life(store: Store) -> None:
