@@ -53,6 +53,7 @@ class Code(Enum):
     BAD_IMAGE_SIZE = (12034, 400, "Image has the wrong size for its type")  # own
     STORE_UNAVAILABLE = (12037, 503, "A store or the bus cannot be reached")  # own
     STORAGE_FULL = (12035, 507, "No space is left to store it")  # own
+    RATE_LIMITED = (12038, 429, "Too many requests of this account")  # own
     DESCRIPTOR_VERSION_UNKNOWN = (12036, 400, "Descriptor version is not registered")
     BAD_MULTIPART = (12041, 400, "Multipart part has a wrong type")
     TOO_MANY = (12042, 400, "Too many items in one request")  # own

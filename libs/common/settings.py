@@ -171,6 +171,10 @@ class Settings(FromEnvironment):
     remote_sdk_urls: Addresses = []
     calls: Literal["local", "http"] = Field(default="local", description="how services call each other")
     max_body_bytes: int = Field(default=128 * 1024 * 1024, ge=1024, description="of one request")
+    rate_per_s: float = Field(
+        default=0, ge=0, le=100_000, description="requests a second that the gateway takes from one account; 0 = any"
+    )
+    rate_burst: int = Field(default=100, ge=1, le=1_000_000, description="of them at once, before the rate counts")
     log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
     log_format: Literal["json", "text"] = Field(default="json", description="lines for machines or for people")
     traces_url: str | None = Field(

@@ -11,6 +11,7 @@ from aiohttp import web
 from libs.common.http.routes import JSON, MSGPACK
 from libs.common.http.server import VERSION, Health, build_app
 from libs.common.wire.base import pack
+from services.gateway.limits import Buckets, limited
 from services.gateway.paths import PREFIX, is_content, public_content, public_json, public_path
 from services.gateway.upstream import Table
 
@@ -34,8 +35,10 @@ VERSIONS = dict.fromkeys(
 """The contract's keys, with our own version: a client looks for the names."""
 
 
-def build(tables: Mapping[str, Table], health: Health, max_body_bytes: int) -> web.Application:
-    """The gateway's application over the services' tables of routes."""
+def build(
+    tables: Mapping[str, Table], health: Health, max_body_bytes: int, buckets: Buckets | None = None
+) -> web.Application:
+    """The gateway's application over the services' tables of routes. ``buckets`` limit what accounts may ask."""
     app = build_app(
         "Mien",
         [(PREFIX, table) for table in tables.values()],
@@ -43,6 +46,8 @@ def build(tables: Mapping[str, Table], health: Health, max_body_bytes: int) -> w
         version={"Version": VERSION["Version"], **VERSIONS},
         max_body_bytes=max_body_bytes,
     )
+    if buckets is not None:
+        app.middlewares.append(limited(buckets))
     app.middlewares.append(_translate)
     return app
 
