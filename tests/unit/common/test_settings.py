@@ -1,0 +1,53 @@
+"""Settings: out of the environment and out of files, shown without secrets."""
+
+from pathlib import Path
+
+import pytest
+
+from libs.common.settings import Settings, effective, without_secrets
+
+
+def test_a_secret_may_be_a_file_and_the_environment_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "MIEN_MONGO_URL").write_text("mongodb://mien:from-a-file@mongo/mien\n")
+    (tmp_path / "mien_s3_secret").write_text("from-a-file")
+    monkeypatch.setenv("MIEN_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("MIEN_S3_SECRET", "from-the-environment")
+    storage = Settings().storage
+    assert storage.mongo_url
+    assert storage.s3_secret
+    assert storage.mongo_url.get_secret_value() == "mongodb://mien:from-a-file@mongo/mien"
+    assert storage.s3_secret.get_secret_value() == "from-the-environment"
+
+
+def test_an_empty_setting_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_BUS_URL", "")
+    monkeypatch.setenv("MIEN_FACES_URLS", "")
+    settings = Settings()
+    assert (settings.storage.bus_url, settings.faces_urls) == (None, [])
+
+
+def test_what_is_in_effect_is_shown_without_passwords_and_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_BUS_URL", "amqp://mien:s3cr3t@broker:5672/vhost")
+    monkeypatch.setenv(
+        "MIEN_MONGO_URL", "mongodb://mien:s3cr3t@a:1,b:2/mien?replicaSet=rs&tlsCertificateKeyFilePassword=s3cr3t"
+    )
+    monkeypatch.setenv("MIEN_REDIS_URL", "redis://:s3cr3t@cache/0")
+    monkeypatch.setenv("MIEN_S3_KEY", "s3cr3t")
+    monkeypatch.setenv("MIEN_S3_SECRET", "s3cr3t")
+    monkeypatch.setenv("MIEN_TRACES_URL", "http://user:s3cr3t@collector/v1/traces")
+    monkeypatch.setenv("MIEN_EVENTS_URLS", "http://a:1,http://user:s3cr3t@b:2")
+    shown = effective(Settings())
+    assert "s3cr3t" not in str(shown)
+    assert shown["MIEN_BUS_URL"] == "amqp://mien:***@broker:5672/vhost"
+    assert shown["MIEN_MONGO_URL"] == "mongodb://mien:***@a:1,b:2/mien?***"
+    assert shown["MIEN_REDIS_URL"] == "redis://:***@cache/0"
+    assert shown["MIEN_EVENTS_URLS"] == ["http://a:1", "http://user:***@b:2"]
+    assert shown["MIEN_S3_KEY"] == "***"
+    assert shown["MIEN_SDK_QUEUE_LIMIT"] == 256
+
+
+@pytest.mark.parametrize("url", ["http://host/path", "amqp://user@host/%2F"])
+def test_an_address_without_secrets_is_shown_as_it_is(url: str) -> None:
+    assert without_secrets(url) == url
