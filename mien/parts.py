@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import aiohttp
 
@@ -22,19 +22,22 @@ from libs.common.readiness import Check
 from libs.common.rpc import remote
 from libs.common.settings import Settings
 from libs.common.storage.storage import Storage
+from mien.pool import Pool
 from services.events import app as events
 from services.events.routes import routes as events_routes
 from services.faces import app as faces
 from services.faces.routes import routes as faces_routes
+from services.gateway.limits import Buckets, Rate, buckets
 from services.handlers import app as handlers
 from services.handlers.ports import Services
 from services.handlers.routes import routes as handlers_routes
 from services.image_store import app as image_store
 from services.image_store.routes import routes as image_store_routes
-from services.matcher import app as matcher
 from services.matcher.routes import routes as matcher_routes
-from services.remote_sdk.door import build_door
+from services.remote_sdk.door import build_door, health_of_workers
 from services.remote_sdk.routes import routes as remote_sdk_routes
+from services.sender import app as sender
+from services.sender.routes import routes as sender_routes
 
 P = TypeVar("P")
 
@@ -57,6 +60,7 @@ ROUTES: dict[str, Routes] = {
     "remote_sdk": remote_sdk_routes,
     "matcher": matcher_routes,
     "handlers": handlers_routes,
+    "sender": sender_routes,
 }
 """What each service serves; the gateway shows it all, wherever it runs."""
 
@@ -74,6 +78,7 @@ class Parts:
         self._session: aiohttp.ClientSession | None = None
         self._fetcher: Fetcher | None = None
         self._bus: Bus | None = None
+        self._pool: Pool | None = None
         self.built: dict[str, Part] = {}
         self.elsewhere: dict[str, Check] = {}
 
@@ -86,6 +91,7 @@ class Parts:
             self._bus = LocalBus(await self._storage.sqlite("bus.db", BUS_SCHEMA))
         else:
             self._bus = RabbitBus(url.get_secret_value())
+            self._pool = Pool(url.get_secret_value(), self._settings.sdk, self._storage.objects)
 
     async def build(self, service: str) -> Part:
         part = self.built[service] = await _BUILDERS[service](self)
@@ -95,7 +101,7 @@ class Parts:
         """What the gateway runs of a service in its own process; None when all its calls go elsewhere."""
         if service in self.built:
             return self.built[service] if self._settings.calls == "local" else None
-        if service == "remote_sdk" and self._settings.storage.bus_url:
+        if service == "remote_sdk" and self._pool:
             return build_door(self._port(ports.Sdk), self._port(ports.Images), self._fetch, self._limits)
         return None
 
@@ -104,6 +110,15 @@ class Parts:
         await self.bus.start()
         for part in self.built.values():
             await part.start()
+        if self._pool:
+            await self._pool.start()
+            if "remote_sdk" in self.built:
+                self._pool.serve(self.built["remote_sdk"])
+
+    async def drain(self) -> None:
+        """Take no more work of others, and finish what was taken: called first."""
+        if self._pool:
+            await self._pool.drain()
 
     async def turn_away(self) -> None:
         """Refuse what only waits: called before the servers stop."""
@@ -117,6 +132,8 @@ class Parts:
         for part in reversed(self.built.values()):
             await part.stop()
         self.built.clear()
+        if self._pool:
+            await self._pool.stop()
         await self._storage.close()
         if self._fetcher:
             await self._fetcher.close()
@@ -150,7 +167,18 @@ class Parts:
         owner = OWNERS[port]
         if owner in self.built and self._settings.calls == "local":
             return self.built[owner].service
+        if port is ports.Sdk and self._pool:
+            self.elsewhere[owner] = partial(health_of_workers, self._pool.sdk)
+            return cast("P", self._pool.sdk)
         return remote(port, self.peers(owner), self.session)
+
+    @property
+    def buckets(self) -> Buckets | None:
+        """What limits the accounts at the gateway; None when the settings do not."""
+        settings = self._settings
+        if not settings.rate_per_s:
+            return None
+        return buckets(Rate(settings.rate_per_s, settings.rate_burst), self._storage.redis)
 
     @property
     def _limits(self) -> Limits:
@@ -171,7 +199,7 @@ class Parts:
         return await events.build(self._storage, self.bus)
 
     async def _remote_sdk(self) -> Part:
-        from services.remote_sdk import app as remote_sdk  # a second and 200 MB of torch that other services can spare
+        from services.remote_sdk import app as remote_sdk  # only here: others can spare torch's second and 200 MB
 
         settings = self._settings
         return await remote_sdk.build(
@@ -179,6 +207,8 @@ class Parts:
         )
 
     async def _matcher(self) -> Part:
+        from services.matcher import app as matcher  # as remote_sdk
+
         return await matcher.build(self._port(ports.Faces), self._port(ports.Events))
 
     async def _handlers(self) -> Part:
@@ -198,6 +228,9 @@ class Parts:
             callbacks_allowed=self._settings.fetch.allow_urls,
         )
 
+    async def _sender(self) -> Part:
+        return await sender.build(self._storage, self.bus, self._fetch, self._settings.sender)
+
 
 _BUILDERS: dict[str, Callable[[Parts], Awaitable[Part]]] = {
     "image_store": Parts._image_store,
@@ -206,6 +239,7 @@ _BUILDERS: dict[str, Callable[[Parts], Awaitable[Part]]] = {
     "remote_sdk": Parts._remote_sdk,
     "matcher": Parts._matcher,
     "handlers": Parts._handlers,
+    "sender": Parts._sender,
 }
 SERVICES = tuple(_BUILDERS)
 """Every service behind the gateway, in an order in which each one comes after those it calls."""

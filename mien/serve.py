@@ -73,6 +73,7 @@ class Process:
         """Say so, take nothing new, finish what was begun, close every store."""
         for readiness in self._readiness:
             readiness.drain()
+        await self._parts.drain()
         await self._parts.turn_away()
         await self._servers.stop()
         await self._parts.close()
@@ -97,7 +98,7 @@ class Process:
             details = await all_of(checks)
             return {**details.pop("remote_sdk", {}), "services": details}
 
-        app = gateway.build(tables, health, self._settings.max_body_bytes)
+        app = gateway.build(tables, health, self._settings.max_body_bytes, self._parts.buckets)
         for part in inner.values():
             if part is not None:
                 part.install(app)

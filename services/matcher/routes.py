@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from aiohttp import web
 
 from libs.common.http.routes import Call, Routes
 from libs.common.wire.matcher import MatchRequest, RawMatchRequest, ReferenceMatches
-from services.matcher.service import Matcher
+
+if TYPE_CHECKING:  # the gateway shows these routes, and need not load what searches
+    from services.matcher.service import Matcher
 
 routes = Routes("matcher", "/1")
-MATCHER = web.AppKey("matcher", Matcher)
+MATCHER: web.AppKey[Matcher] = web.AppKey("matcher")
 
 
 @routes.post("/matcher/faces", answer=list[ReferenceMatches])

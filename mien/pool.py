@@ -1,0 +1,77 @@
+"""Inference as a pool of workers: any process asks, whichever worker is idle answers."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from obstore.store import ObjectStore
+
+from libs.common import ports
+from libs.common.bus.claims import SWEPT_S, ObjectClaims
+from libs.common.bus.work import WorkCalls, WorkServer, remote_work
+from libs.common.errors import MienError
+from libs.common.housekeeping import Housekeeping
+from libs.common.part import Part
+from libs.common.settings import SdkSettings
+
+DRAIN_S = 15.0
+"""For finishing what a worker took; with what the servers take for their requests, within a stop's usual 30 s."""
+LOOK_EVERY_S = 0.2
+"""How often a worker looks whether its models are warm."""
+
+
+class Pool:
+    """This process's end of it. ``sdk`` is inference by whichever worker; :meth:`serve` makes this process one."""
+
+    def __init__(self, url: str, settings: SdkSettings, objects: ObjectStore | None) -> None:
+        self._url = url
+        self._settings = settings
+        self._claims = ObjectClaims(objects) if objects is not None else None
+        self._calls = WorkCalls(url, self._claims)
+        self._housekeeping = Housekeeping()
+        self._opening: asyncio.Task[None] | None = None
+        self._server: WorkServer | None = None
+        self.sdk = remote_work(ports.Sdk, self._calls)
+
+    async def start(self) -> None:
+        await self._calls.start()
+
+    def serve(self, part: Part) -> None:
+        """Take work as soon as ``part`` is well: before its models are warm, another worker is sooner done."""
+        # two for each thread: one under way and one at hand, and what is at hand here is not elsewhere
+        at_once = 2 * (self._settings.workers or os.cpu_count() or 1)
+        self._server = server = WorkServer(
+            ports.Sdk,
+            part.service,
+            self._url,
+            at_once=at_once,
+            claims=self._claims,
+            capacity=self._settings.queue_limit,
+            drain_s=DRAIN_S,
+        )
+        self._opening = asyncio.create_task(_open(server, part), name="pool-open")
+        if self._claims:
+            self._housekeeping.repeat("claims-sweep", self._claims.sweep, SWEPT_S)
+
+    async def drain(self) -> None:
+        """Take no more, finish what was taken, leave the rest to others."""
+        if self._opening:
+            self._opening.cancel()
+            await asyncio.gather(self._opening, return_exceptions=True)
+        if self._server:
+            await self._server.stop()
+
+    async def stop(self) -> None:
+        await self._housekeeping.stop()
+        await self._calls.stop()
+
+
+async def _open(server: WorkServer, part: Part) -> None:
+    while True:
+        try:
+            await part.health()
+        except MienError:
+            await asyncio.sleep(LOOK_EVERY_S)
+        else:
+            return await server.start()
