@@ -81,7 +81,6 @@ class Code(Enum):
     SUBSCRIBER_UNKNOWN = (29001, 403, "Luna-Account-Id header is required to subscribe")
     CURSOR_GONE = (29002, 410, "What followed the cursor is no longer kept")  # own
     TOO_MANY_SUBSCRIBERS = (29003, 429, "Too many subscriptions")  # own
-    UPGRADE_NEEDED = (29004, 426, "A WebSocket upgrade is needed")  # own
 
     REFERENCE_VERSION = (31001, 400, "Reference descriptor version differs from the matching version")
     MIXED_VERSIONS = (31005, 400, "Descriptor versions are mixed in one match")

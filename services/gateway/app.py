@@ -8,11 +8,12 @@ from typing import Any
 import msgpack
 from aiohttp import web
 
-from libs.common.http.routes import JSON, MSGPACK
+from libs.common.http.routes import JSON, MSGPACK, WORDS
 from libs.common.http.server import VERSION, Health, build_app
 from libs.common.wire.base import pack
 from services.gateway.limits import Buckets, limited
 from services.gateway.paths import PREFIX, is_content, public_content, public_json, public_path
+from services.gateway.sockets import Carrier
 from services.gateway.upstream import Table
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,6 +50,8 @@ def build(
     if buckets is not None:
         app.middlewares.append(limited(buckets))
     app.middlewares.append(_translate)
+    app[WORDS] = public_json
+    Carrier().install(app)
     return app
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 from urllib.parse import quote
@@ -15,7 +16,9 @@ from yarl import URL
 from libs.common.errors import Code, MienError
 from libs.common.http.peers import Peers
 from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes, outgoing_headers
+from libs.common.http.sockets import is_upgrade
 from services.gateway.paths import PREFIX, SHORTCUTS
+from services.gateway.sockets import CARRIER
 
 HOP_BY_HOP = {
     "connection",
@@ -30,6 +33,7 @@ HOP_BY_HOP = {
     "transfer-encoding",
     "upgrade",
     REQUEST_ID_HEADER.lower(),
+    *(f"sec-websocket-{part}" for part in ("accept", "extensions", "key", "protocol", "version")),
 }
 
 
@@ -45,16 +49,22 @@ class Table(Routes):
 class Inside(Route):
     """A service's route, run in this process. ``fixed`` are parts of its path that the public path leaves out.
 
-    Callers of the gateway always name an account, also where the service behind it would take nobody's.
+    Callers of the gateway always name an account, also where the service behind it would take nobody's; a socket
+    checks that itself.
     """
 
     inner: str
     fixed: dict[str, str]
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        require_account(request)
+        self._require_account(request)
         request.match_info.update(self.fixed)
         return await super().__call__(request)
+
+    def _require_account(self, request: web.Request) -> None:
+        """Raises ACCOUNT_MISSING, BAD_HEADER."""
+        if not self.socket:
+            _ = Call(request).account
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +75,7 @@ class Outside(Inside):
     session: aiohttp.ClientSession
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
-        require_account(request)
+        self._require_account(request)
         failure: aiohttp.ClientError | None = None
         for address in self.peers.in_turn():
             try:
@@ -80,12 +90,16 @@ class Outside(Inside):
         detail = f"{request.path}: {type(failure).__name__}"
         raise MienError(Code.CONNECTION, detail, status=503, retry_after_s=1) from None
 
-    async def _carried(self, request: web.Request, address: str) -> web.Response:
+    async def _carried(self, request: web.Request, address: str) -> web.StreamResponse:
         target = URL(address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP
         )
         headers.update(outgoing_headers())
+        if self.socket and is_upgrade(request):
+            with suppress(aiohttp.WSServerHandshakeError):
+                return await request.app[CARRIER].carry(request, target, headers)
+            # refused: asked again without the upgrade, the service says why
         body = request.content if request.can_read_body else None
         async with self.session.request(
             request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False
@@ -97,11 +111,6 @@ class Outside(Inside):
 def _filled(path: str, parts: Mapping[str, str]) -> str:
     """``path`` with its parts; a ``/`` or ``?`` inside one stays part of it, or it could lead to another route."""
     return path.format(**{name: quote(part, safe="") for name, part in parts.items()})
-
-
-def require_account(request: web.Request) -> None:
-    """Raises ACCOUNT_MISSING, BAD_HEADER."""
-    _ = Call(request).account
 
 
 def inside(routes: Routes) -> Table:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
+from libs.common.webhooks import signing_key
 from libs.common.wire.events import EVENT_TARGETS
 from libs.common.wire.matcher import ATTRIBUTE_TARGETS, FACE_TARGETS, MAX_CANDIDATES, FaceCandidates
 from libs.common.wire.policies import Filters, MatchPolicy, Policies
@@ -31,7 +32,7 @@ USUAL_TARGETS = {
 
 
 MASK = "***"
-"""What is shown in place of a callback's password."""
+"""What is shown in place of a callback's password and secret."""
 
 
 def targets_of(policy: MatchPolicy) -> tuple[str, ...]:
@@ -121,16 +122,20 @@ def check(policies: Policies, *, callbacks_allowed: bool) -> None:
 
 
 def unmask(policies: Policies, stored: Policies | None) -> None:
-    """Give a handler that was shown, changed and sent back the passwords its masks stand for.
+    """Give a handler that was shown, changed and sent back the passwords and secrets its masks stand for.
 
-    A mask that stands for no stored password of that URL and login is left, for :func:`check` to refuse.
+    A mask that stands for nothing stored of that URL (and login) is left, for :func:`check` to refuse.
     """
+    before = stored.storage_policy.callbacks if stored else []
     known = {
         (callback.url, callback.authorization.login): callback.authorization.password
-        for callback in (stored.storage_policy.callbacks if stored else ())
+        for callback in before
         if callback.authorization
     }
+    secrets = {callback.url: callback.secret for callback in before if callback.secret}
     for callback in policies.storage_policy.callbacks:
+        if callback.secret == MASK:
+            callback.secret = secrets.get(callback.url, MASK)
         if (sign := callback.authorization) and sign.password == MASK:
             sign.password = known.get((callback.url, sign.login), MASK)
 
@@ -215,6 +220,17 @@ def _check_callbacks(policies: Policies, *, allowed: bool) -> None:
             raise _fault(f"{path}.url", "this deployment makes no calls to URLs: set MIEN_FETCH_ALLOW_URLS")
         if callback.authorization and callback.authorization.password == MASK:
             raise _fault(f"{path}.authorization.password", f"{MASK} is shown in place of one; send the password itself")
+        _check_secret(f"{path}.secret", callback.secret)
+
+
+def _check_secret(path: str, secret: str | None) -> None:
+    if secret == MASK:
+        raise _fault(path, f"{MASK} is shown in place of one; send the secret itself")
+    try:
+        if secret is not None:
+            signing_key(secret)
+    except ValueError as wrong:
+        raise _fault(path, str(wrong)) from None
 
 
 def _check_filter(policies: Policies, path: str, filters: Filters) -> None:

@@ -172,9 +172,11 @@ def _time(call: Call, header: str) -> datetime | None:
 
 
 def _masked(handler: Handler) -> Handler:
-    """Passwords of callbacks are never shown again."""
+    """Passwords and secrets of callbacks are never shown again."""
     if handler.policies:
         for callback in handler.policies.storage_policy.callbacks:
             if callback.authorization:
                 callback.authorization.password = MASK
+            if callback.secret:
+                callback.secret = MASK
     return handler

@@ -76,6 +76,23 @@ class Delivery:
 
 
 @dataclass(frozen=True)
+class Keeping:
+    """How long and how many deliveries are kept, in milliseconds; at most ``lane_limit`` wait in a lane and
+    ``dead_limit`` dead letters of a receiver are kept."""
+
+    lease_ms: int = 15_000
+    done_ms: int = 24 * 3_600_000
+    dead_ms: int = 30 * 24 * 3_600_000
+    lane_limit: int = 10_000
+    dead_limit: int = 10_000
+
+    @property
+    def full(self) -> str:
+        """Why a delivery became a dead letter that nobody tried."""
+        return f"{self.lane_limit} callbacks of this source wait for the receiver already"
+
+
+@dataclass(frozen=True)
 class Waiting:
     """The delivery at the head of a lane. ``attempts`` were made before; it waits since ``since_ms``."""
 

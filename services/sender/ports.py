@@ -99,6 +99,10 @@ class Deliveries(Protocol):
 
     async def backlog(self) -> Backlog: ...
 
+    async def check(self) -> None:
+        """Raises STORE_UNAVAILABLE while it cannot be reached."""
+        ...
+
     async def sweep(self) -> None:
         """Forget what was kept long enough. Several processes may do so at once."""
         ...

@@ -9,6 +9,7 @@ from pydantic import Field
 
 from libs.common.errors import Code, MienError
 from libs.common.http.routes import ACCOUNT_HEADER, WORDS, Call, Routes
+from libs.common.http.sockets import is_upgrade
 from libs.common.wire.base import Flag
 from libs.common.wire.events import EventFilter
 from services.sender.sockets import Manner, serve
@@ -35,8 +36,8 @@ async def subscribe(call: Call, query: SubscribeQuery) -> web.StreamResponse:
         raise MienError(Code.SUBSCRIBER_UNKNOWN, f"send the header {ACCOUNT_HEADER}: <uuid>")
     where = EventFilter.model_validate(query.model_dump(exclude={"cursor", "positions"}))
     async with call.service(SUBSCRIPTIONS).open(call.account, where, query.cursor) as subscription:
-        if not web.WebSocketResponse().can_prepare(call.request):
-            raise MienError(Code.UPGRADE_NEEDED, "this address speaks WebSocket (RFC 6455)")
+        if not is_upgrade(call.request):
+            raise MienError(Code.BAD_HEADER, "Upgrade: this address speaks WebSocket (RFC 6455)")
         app = call.request.app
-        manner = replace(app[MANNER], positions=bool(query.positions), said=app.get(WORDS, bytes))
+        manner = replace(app[MANNER], positions=bool(query.positions), words=app.get(WORDS, bytes))
         return await serve(call.request, subscription, manner)

@@ -40,7 +40,7 @@ EVENTS_NOTIFY = "events.notify"
 """Events that subscribers of an account may want to see. Body: ``{"handler_id", "events": [ToldEvent]}``."""
 
 CALLBACKS = "callbacks"
-"""One HTTP callback to make. Body: ``{"handler_id", "callback": Callback, "events": [ToldEvent]}``."""
+"""One HTTP callback to make. Body: ``{"handler_id", "callback": Callback, "events": [ToldEvent], "emitted_ms"}``."""
 
 Topics = Mapping[str, Topic]
 
@@ -48,8 +48,8 @@ TOPICS: Topics = {
     topic.name: topic
     for topic in (
         Topic(EVENTS_SAVE, subscribers=("events",)),
-        Topic(EVENTS_NOTIFY, subscribers=()),
-        Topic(CALLBACKS, subscribers=("http",)),
+        Topic(EVENTS_NOTIFY, subscribers=("sender",)),
+        Topic(CALLBACKS, subscribers=("sender",)),
     )
 }
 

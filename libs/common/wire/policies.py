@@ -189,12 +189,16 @@ class CallbackParams(Wire):
 
 
 class Callback(Wire):
-    """Whom to tell. ``params`` fields are accepted at the top too, as older clients send them."""
+    """Whom to tell. ``params`` fields are accepted at the top too, as older clients send them.
+
+    ``secret`` is our extension: ``whsec_<base64>`` (docs/notifications.md), the key that signs http callbacks.
+    """
 
     type: Literal["http", "luna-ws-notification"]
     enable: Flag = 1
     url: Annotated[str, Field(max_length=2048)] | None = None
     authorization: BasicAuthorization | None = None
+    secret: Annotated[str, Field(max_length=128)] | None = None
     params: CallbackParams = CallbackParams()
     filters: Filters = Filters()
 

@@ -1,0 +1,69 @@
+"""What the bus brings: events to be told, and callbacks to be made. Kept before it is acknowledged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import orjson
+from pydantic import BaseModel
+
+from libs.common import clock
+from libs.common.bus.port import Consumer, Message
+from libs.common.errors import Code, MienError
+from libs.common.wire.base import pack
+from libs.common.wire.policies import Callback
+from services.sender.model import Delivery
+from services.sender.notices import notices_of
+from services.sender.ports import Deliveries, NoticeLog
+
+MAX_CALLBACK_BYTES = 15 * 1024 * 1024
+"""Of a body; a document of MongoDB has 16 MiB."""
+
+
+class CallbackBody(BaseModel):
+    """Body of a message on CALLBACKS. Without ``emitted_ms`` it counts as emitted when it arrives."""
+
+    callback: Callback
+    events: list[dict[str, Any]]
+    emitted_ms: int | None = None
+
+
+def telling(log: NoticeLog) -> Consumer:
+    """A consumer of EVENTS_NOTIFY. A message may arrive twice: the log knows its events."""
+
+    async def tell(message: Message) -> None:
+        await log.append(message.account, notices_of(message))
+
+    return tell
+
+
+def calling(deliveries: Deliveries, wake: Callable[[], None]) -> Consumer:
+    """A consumer of CALLBACKS. A message may arrive twice: the store knows its id."""
+
+    async def call(message: Message) -> None:
+        await deliveries.add(delivery_of(message))
+        wake()
+
+    return call
+
+
+def delivery_of(message: Message) -> Delivery:
+    """Raises ValidationError for a body that is none, BODY_TOO_LARGE."""
+    read = CallbackBody.model_validate(message.body)
+    body = _encoded(read.callback, {"events": read.events})
+    if len(body) > MAX_CALLBACK_BYTES:
+        raise MienError(Code.BODY_TOO_LARGE, f"a callback of {len(body)} bytes; {MAX_CALLBACK_BYTES} are made")
+    return Delivery(
+        message_id=message.message_id,
+        account=message.account,
+        callback=read.callback,
+        source=next((event.get("source") for event in read.events), None) or "",
+        emitted_ms=read.emitted_ms if read.emitted_ms is not None else clock.now_ms(),
+        body=body,
+    )
+
+
+def _encoded(callback: Callback, content: dict[str, Any]) -> bytes:
+    """JSON, or msgpack for who wants that."""
+    return pack(content) if callback.params.content_type == "application/msgpack" else orjson.dumps(content)
