@@ -38,8 +38,6 @@ from services.remote_sdk.door import build_door, health_of_workers
 from services.remote_sdk.routes import routes as remote_sdk_routes
 from services.sender import app as sender
 from services.sender.routes import routes as sender_routes
-from services.sender import app as sender
-from services.sender.routes import routes as sender_routes
 
 P = TypeVar("P")
 
@@ -62,7 +60,6 @@ ROUTES: dict[str, Routes] = {
     "remote_sdk": remote_sdk_routes,
     "matcher": matcher_routes,
     "handlers": handlers_routes,
-    "sender": sender_routes,
     "sender": sender_routes,
 }
 """What each service serves; the gateway shows it all, wherever it runs."""
@@ -234,9 +231,6 @@ class Parts:
     async def _sender(self) -> Part:
         return await sender.build(self._storage, self.bus, self._fetch, self._settings.sender)
 
-    async def _sender(self) -> Part:
-        return await sender.build(self._storage, self.bus, self._fetch, self._settings.sender)
-
 
 _BUILDERS: dict[str, Callable[[Parts], Awaitable[Part]]] = {
     "image_store": Parts._image_store,
@@ -245,7 +239,6 @@ _BUILDERS: dict[str, Callable[[Parts], Awaitable[Part]]] = {
     "remote_sdk": Parts._remote_sdk,
     "matcher": Parts._matcher,
     "handlers": Parts._handlers,
-    "sender": Parts._sender,
     "sender": Parts._sender,
 }
 SERVICES = tuple(_BUILDERS)
