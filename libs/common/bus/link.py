@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.connection import Connection, make_url
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, DeliveryError, PublishError
 
@@ -68,27 +68,20 @@ class Session:
             (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._end)
         return channel
 
-    async def consume(self, queue: str, at_once: int, work: Work) -> Callable[[], Awaitable[object]]:
-        """Have ``work`` done for up to ``at_once`` messages at a time; it must acknowledge. Returns what ends it."""
+    async def consume(self, queue: str, at_once: int, work: Work) -> Consumption:
+        """Have ``work`` done for up to ``at_once`` messages at a time; it must acknowledge."""
         channel = await self.channel()
         await channel.set_qos(prefetch_count=at_once)
-        source = await channel.get_queue(queue, ensure=False)
+        consumption = Consumption(await channel.get_queue(queue, ensure=False))
+        await consumption.begin(lambda incoming: self.spawn(work(incoming)))
+        return consumption
 
-        async def begin(incoming: AbstractIncomingMessage) -> None:
-            self.spawn(work(incoming))
-
-        tag = await source.consume(begin)
-        return lambda: source.cancel(tag)
-
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Do ``work`` beside, for as long as the session lives."""
         task = asyncio.create_task(_loggedly(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-    async def finish(self) -> None:
-        """Until nothing of what was spawned runs any more."""
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        return task
 
     async def wait(self) -> None:
         """Until something of it breaks."""
@@ -104,10 +97,33 @@ class Session:
         """Break off what was spawned; what it had not acknowledged will be delivered again."""
         for task in self._tasks:
             task.cancel()
-        await self.finish()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         with suppress(TimeoutError, *CONNECTION_EXCEPTIONS):
             async with asyncio.timeout(CLOSE_S):
                 await self._connection.close()
+
+
+class Consumption:
+    """What is delivered out of one queue, and the work it makes."""
+
+    def __init__(self, queue: AbstractQueue) -> None:
+        self._queue = queue
+        self._tag = ""
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def begin(self, spawn: Callable[[AbstractIncomingMessage], asyncio.Task[None]]) -> None:
+        async def deliver(incoming: AbstractIncomingMessage) -> None:
+            task = spawn(incoming)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        self._tag = await self._queue.consume(deliver)
+
+    async def finish(self) -> None:
+        """Take nothing more, and wait for what was taken."""
+        with suppress(*CONNECTION_EXCEPTIONS):
+            await self._queue.cancel(self._tag)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 async def _loggedly(work: Coroutine[Any, Any, None]) -> None:

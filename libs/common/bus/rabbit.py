@@ -29,12 +29,21 @@ from libs.common.bus.port import (
     verdict,
 )
 from libs.common.bus.topics import TOPICS, Topics, queues_of, readable, topic_named
-from libs.common.bus.topology import CAPACITY, EXCHANGE, RETRY_MS, dead_queue, declare_topics, retry_queue, work_queue
+from libs.common.bus.topology import (
+    CAPACITY,
+    EXCHANGE,
+    RETRY_MS,
+    WORK,
+    dead_queue,
+    declare_topics,
+    retry_queue,
+    work_queue,
+)
+from libs.common.bus.watch import watch
 from libs.common.errors import Code, MienError
 
 log = logging.getLogger("mien.bus")
 
-OBSERVE_S = 5.0
 HOLD_S = 600.0
 """A delivery is held this long while our own infrastructure is in trouble, and then set aside. RabbitMQ takes the
 channel from a consumer that acknowledges nothing for 30 minutes."""
@@ -103,18 +112,9 @@ class RabbitBus:
         await declare_topics(session.outgoing, self._topics, self._capacity)
         for queue, subscription in self._subscriptions.items():
             await session.consume(work_queue(queue), subscription.at_once, partial(self._deliver, queue))
-        session.spawn(self._observe(await session.channel()))
-
-    async def _observe(self, channel: AbstractChannel) -> None:
-        while True:
-            for queue in self._subscriptions:
-                waiting = (await channel.declare_queue(work_queue(queue), passive=True)).declaration_result
-                buried = (await channel.declare_queue(dead_queue(queue), passive=True)).declaration_result
-                metrics.WAITING.labels(queue).set(waiting.message_count or 0)
-                metrics.BURIED.labels(queue).set(buried.message_count or 0)
-                if not waiting.message_count:
-                    metrics.OLDEST.labels(queue).set(0)
-            await asyncio.sleep(OBSERVE_S)
+        waiting = {queue: work_queue(queue) for queue in self._subscriptions}
+        buried = {queue: dead_queue(queue) for queue in self._subscriptions}
+        session.spawn(watch(await session.channel(), waiting, buried))
 
     async def _deliver(self, queue: str, incoming: AbstractIncomingMessage) -> None:
         """Acknowledged once it was consumed, or is safe elsewhere."""
@@ -189,10 +189,14 @@ class RabbitBus:
 
 
 class RabbitDeadLetters:
-    """Satisfies :class:`libs.common.bus.port.DeadLetters` over the broker of a :class:`RabbitBus`, running or not."""
+    """Satisfies :class:`libs.common.bus.port.DeadLetters` over the broker of a :class:`RabbitBus`, running or not.
+
+    The queue ``work`` holds requests of :mod:`libs.common.bus.work` that ended their workers; one that is redriven is
+    worked on again, its answer to nobody.
+    """
 
     def __init__(self, url: str, *, topics: Topics = TOPICS, patience_s: float = 5.0) -> None:
-        self._queues = queues_of(topics)
+        self._queues = [*queues_of(topics), WORK]
         self._link = Link(url, self._furnish, name="mien-dead-letters", patience_s=patience_s)
 
     async def start(self) -> None:
@@ -206,7 +210,8 @@ class RabbitDeadLetters:
 
     async def redrive(self, queue: str, message_ids: Sequence[str] | None) -> int:
         async def redrive(letter: AbstractIncomingMessage) -> None:
-            await self._link.publish(envelope.risen(letter), work_queue(queue))
+            home = f"{WORK}.{letter.type}" if queue == WORK else queue
+            await self._link.publish(envelope.risen(letter), work_queue(home))
 
         return await self._take(queue, message_ids, redrive)
 

@@ -6,6 +6,10 @@
                                                mien.<topic>.<subscriber>.retry.<ms>  what is tried again later
                                                mien.<topic>.<subscriber>.dead        what was given up
 
+    mien.work.<Port>.<method>  requests (libs.common.bus.work); no dead letters of the broker's own, because what has
+                               only expired is none
+    mien.work.dead             requests that ended every worker that had them, for a day
+
 All queues are quorum queues. A retry queue has no consumer: what expires there goes back into the queue of its
 subscriber. Dead-lettering is at least once, for which RabbitMQ wants ``reject-publish`` at the source.
 """
@@ -25,6 +29,9 @@ CAPACITY = 10_000
 """Messages that may wait in a queue."""
 DELIVERY_LIMIT = 5
 """Consumers a message may take down with it before it is dead."""
+WORK = "work"
+WORK_BURIED, WORK_BURIED_BYTES, WORK_BURIED_MS = 100, 256 * 1024 * 1024, 24 * 3600 * 1000
+"""Bounds of dead requests, which hold what they were about: users' pictures."""
 RETRY_MS = (1_000, 10_000, 60_000)
 """A message leaves a retry queue only at its head, so waits of a kind share one: none is late by more than its queue
 allows. Longer waits than the last are cut to it."""
@@ -46,7 +53,7 @@ def retry_queue(queue: str, wait_s: float) -> str:
 
 def queue_names(topics: Topics) -> list[str]:
     """Everything that :func:`declare_topics` declares, but for the exchange."""
-    names: list[str] = []
+    names = [dead_queue(WORK)]
     for topic in topics.values():
         for queue in topic.queues:
             names += [work_queue(queue), dead_queue(queue), *(f"mien.{queue}.retry.{limit}" for limit in RETRY_MS)]
@@ -59,6 +66,7 @@ async def declare_topics(channel: AbstractChannel, topics: Topics, capacity: int
     Raises ChannelPreconditionFailed when one is there with other arguments.
     """
     exchange = await channel.declare_exchange(EXCHANGE, ExchangeType.DIRECT, durable=True)
+    await _declare_buried_work(channel)
     for topic in topics.values():
         for queue in topic.queues:
             await declare(channel, dead_queue(queue), {"x-max-length": DEAD_LETTERS, "x-overflow": "drop-head"})
@@ -69,6 +77,18 @@ async def declare_topics(channel: AbstractChannel, topics: Topics, capacity: int
                 await declare(channel, f"mien.{queue}.retry.{limit}", ages | _on_death_to(work_queue(queue)))
             bound = await channel.get_queue(work_queue(queue), ensure=False)
             await bound.bind(exchange, topic.name)
+
+
+async def declare_work(channel: AbstractChannel, name: str, capacity: int) -> None:
+    """The queue of one method of a port. Harmless when it is there; raises as :func:`declare_topics`."""
+    await _declare_buried_work(channel)
+    limits = {"x-max-length": capacity, "x-overflow": "reject-publish", "x-delivery-limit": 2 * DELIVERY_LIMIT}
+    await declare(channel, work_queue(f"{WORK}.{name}"), limits)
+
+
+async def _declare_buried_work(channel: AbstractChannel) -> None:
+    limits = {"x-max-length": WORK_BURIED, "x-max-length-bytes": WORK_BURIED_BYTES, "x-message-ttl": WORK_BURIED_MS}
+    await declare(channel, dead_queue(WORK), {**limits, "x-overflow": "drop-head"})
 
 
 async def declare(channel: AbstractChannel, name: str, arguments: dict[str, Any]) -> None:

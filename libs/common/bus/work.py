@@ -1,0 +1,358 @@
+"""A port as competing consumers over RabbitMQ: the twin of :mod:`libs.common.rpc` for work that takes long.
+
+Every method has one bounded queue, out of which the workers of all processes take requests. A request lives until its
+deadline, wherever it is; a worker acknowledges it after its answer, so one that dies leaves its work to another. Every
+method of a port may therefore run twice. Answers come back by RabbitMQ's direct reply-to. Requests and answers are
+msgpack as over HTTP; above ``inline_bytes`` they lie in an object store, and only a reference crosses the broker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, TypeVar, cast
+
+import aio_pika
+import msgpack
+from aio_pika.abc import AbstractIncomingMessage
+
+from libs.common import clock, observability, tracing
+from libs.common.bus import envelope, metrics
+from libs.common.bus.claims import Claims
+from libs.common.bus.link import Consumption, Link, Session, Unroutable, unavailable
+from libs.common.bus.port import MAX_MESSAGE_BYTES
+from libs.common.bus.topology import WORK, dead_queue, declare_work, work_queue
+from libs.common.bus.watch import watch
+from libs.common.errors import Code, MienError
+from libs.common.ids import new_id, new_request_id
+from libs.common.rpc import Method, methods
+from libs.common.wire.base import pack
+
+log = logging.getLogger("mien.work")
+
+P = TypeVar("P")
+
+INLINE_BYTES = 64 * 1024
+LIVES = 2
+"""Workers that a request may take down with it before it is given up."""
+ANSWER, ERROR = "answer", "error"
+CLAIM, DEADLINE, STATUS, RETRY_AFTER = "mien-claim", "mien-deadline-ms", "mien-status", "mien-retry-after-s"
+REDRIVEN_S = 600.0
+"""For a dead letter that was redriven: nobody waits for it."""
+REPLIES = "amq.rabbitmq.reply-to"
+
+
+@dataclass(frozen=True)
+class Parcels:
+    """Content on its way: in the message itself, or at its claim."""
+
+    claims: Claims | None
+    inline_bytes: int
+
+    async def wrap(self, content: bytes) -> tuple[bytes, dict[str, Any]]:
+        """Body and headers. Raises BODY_TOO_LARGE, STORE_UNAVAILABLE."""
+        if len(content) <= self.inline_bytes:
+            return content, {}
+        if self.claims is not None:
+            return b"", {CLAIM: await self.claims.put(content)}
+        if len(content) > MAX_MESSAGE_BYTES:
+            detail = f"{len(content)} bytes; {MAX_MESSAGE_BYTES} may be without an object store"
+            raise MienError(Code.BODY_TOO_LARGE, detail)
+        return content, {}
+
+    async def unwrap(self, incoming: AbstractIncomingMessage) -> bytes:
+        """Raises STORE_UNAVAILABLE, REQUEST_TIMEOUT when the claim is gone: its caller does not wait any more."""
+        claim = claim_of(incoming)
+        if claim is None:
+            return incoming.body
+        if self.claims is None:
+            raise MienError(Code.STORE_UNAVAILABLE, "this process has no object store to get a request from")
+        content = await self.claims.get(claim)
+        if content is None:
+            raise MienError(Code.REQUEST_TIMEOUT, "the request was dropped meanwhile")
+        return content
+
+
+def claim_of(message: AbstractIncomingMessage) -> str | None:
+    claim = message.headers.get(CLAIM)
+    return claim if isinstance(claim, str) else None
+
+
+class WorkCalls:
+    """One process's calls of work, of any port: one connection."""
+
+    def __init__(
+        self, url: str, claims: Claims | None = None, *, inline_bytes: int = INLINE_BYTES, patience_s: float = 5.0
+    ) -> None:
+        self._parcels = Parcels(claims, inline_bytes)
+        self._link = Link(url, self._furnish, name="mien-work-calls", patience_s=patience_s)
+        self._waiting: dict[str, asyncio.Future[AbstractIncomingMessage | MienError]] = {}
+        self._dropping: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        await self._link.start()
+
+    async def stop(self) -> None:
+        await self._link.stop()
+        await asyncio.gather(*self._dropping, return_exceptions=True)
+
+    async def health(self) -> dict[str, Any]:
+        """Raises STORE_UNAVAILABLE while nothing can be asked."""
+        self._link.check()
+        return {}
+
+    async def call(self, name: str, request: bytes, timeout_s: float) -> bytes:
+        """The packed answer to a packed request. Raises as :func:`remote_work` says."""
+        limit = asyncio.timeout(timeout_s)
+        try:
+            async with limit:
+                with tracing.span(name, "client"):
+                    return await self._call(name, request, timeout_s)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            metrics.UNANSWERED.labels(f"work.{name}").inc()
+            raise MienError(Code.REQUEST_TIMEOUT, f"{name} took over {timeout_s:g} s") from None
+
+    async def _call(self, name: str, request: bytes, timeout_s: float) -> bytes:
+        body, headers = await self._parcels.wrap(request)
+        try:
+            answer = await self._ask(name, _request(name, body, headers, timeout_s))
+        finally:
+            self._drop(headers.get(CLAIM))
+        try:
+            content = await self._parcels.unwrap(answer)
+        finally:
+            self._drop(claim_of(answer))
+        if answer.type == ERROR:
+            raise _error_in(answer, content)
+        return content
+
+    async def _ask(self, name: str, request: aio_pika.Message) -> AbstractIncomingMessage:
+        assert request.correlation_id is not None
+        waiting = self._waiting[request.correlation_id] = asyncio.get_running_loop().create_future()
+        try:
+            await self._link.publish(request, work_queue(f"{WORK}.{name}"))
+            answer = await waiting
+        except Unroutable:
+            raise unavailable(f"no worker has ever served {name}") from None
+        except MienError as refusal:
+            if refusal.code is Code.OVERLOADED:
+                metrics.REFUSED.labels(f"work.{name}").inc()
+            raise
+        finally:
+            del self._waiting[request.correlation_id]
+        if isinstance(answer, MienError):
+            raise answer
+        return answer
+
+    async def _furnish(self, session: Session) -> None:
+        replies = await session.outgoing.get_queue(REPLIES, ensure=False)
+        await replies.consume(self._answered, no_ack=True)
+        session.spawn(self._give_up_with(session))
+
+    async def _answered(self, answer: AbstractIncomingMessage) -> None:
+        waiting = self._waiting.get(answer.correlation_id or "")
+        if waiting and not waiting.done():  # a request that was given to two workers is answered twice
+            waiting.set_result(answer)
+
+    async def _give_up_with(self, session: Session) -> None:
+        """Answers go to the connection that asked: without it they never arrive."""
+        try:
+            await session.wait()
+        finally:
+            for waiting in self._waiting.values():
+                if not waiting.done():
+                    waiting.set_result(unavailable("connection lost before the answer; asking again is safe"))
+
+    def _drop(self, claim: str | None) -> None:
+        """Beside the call, which need not wait for it."""
+        claims = self._parcels.claims
+        if claim is None or claims is None:
+            return
+        task = asyncio.create_task(_dropped(claims, claim))
+        self._dropping.add(task)
+        task.add_done_callback(self._dropping.discard)
+
+
+async def _dropped(claims: Claims, claim: str) -> None:
+    try:
+        await claims.drop(claim)
+    except MienError as failure:
+        log.info("claim %s is left to be swept: %s", claim, failure.detail)
+
+
+def remote_work(port: type[P], calls: WorkCalls, timeout_s: float = 60.0) -> P:
+    """``port`` as served by whatever workers there are.
+
+    Every method raises what a worker raised, OVERLOADED when too much waits for workers, REQUEST_TIMEOUT when none
+    answered in time, ENGINE_FAILED when the request ended every worker that had it, STORE_UNAVAILABLE when the broker
+    or the object store is away or no worker has ever been there, INTERNAL when the answer is not the port's.
+    """
+    members = {name: _asked(method, calls, timeout_s) for name, method in methods(port).items()}
+    return cast("P", type(f"RemoteWork{port.__name__}", (), members)())
+
+
+def _asked(method: Method, calls: WorkCalls, timeout_s: float) -> Callable[..., Any]:
+    async def call(_self: Any, *arguments: Any) -> Any:
+        return method.unpack_answer(await calls.call(method.name, method.pack_arguments(arguments), timeout_s))
+
+    return call
+
+
+def _request(name: str, body: bytes, headers: dict[str, Any], timeout_s: float) -> aio_pika.Message:
+    now_ms, request_id = clock.now_ms(), new_id()
+    notes = {
+        envelope.ID: request_id,
+        envelope.REQUEST: observability.REQUEST.get() or new_request_id(),
+        envelope.PUBLISHED: now_ms,
+        DEADLINE: now_ms + int(timeout_s * 1000),
+    }
+    return aio_pika.Message(
+        body,
+        headers={**tracing.headers(), **headers, **notes},
+        type=name,
+        correlation_id=request_id,
+        reply_to=REPLIES,
+        expiration=timeout_s,
+        content_type=envelope.MSGPACK,
+    )
+
+
+def _error_in(answer: AbstractIncomingMessage, content: bytes) -> MienError:
+    status, retry_after_s = answer.headers.get(STATUS), answer.headers.get(RETRY_AFTER)
+    return MienError.from_body(
+        msgpack.unpackb(content),
+        status if isinstance(status, int) else Code.INTERNAL.status,
+        retry_after_s if isinstance(retry_after_s, int) else None,
+    )
+
+
+class WorkServer:
+    """One process's work on a port: up to ``at_once`` requests of each method at a time."""
+
+    def __init__(
+        self,
+        port: type[P],
+        implementation: P,
+        url: str,
+        *,
+        at_once: int,
+        claims: Claims | None = None,
+        inline_bytes: int = INLINE_BYTES,
+        capacity: int = 256,
+        drain_s: float = 25.0,
+    ) -> None:
+        self._methods = {method.name: (method, getattr(implementation, name)) for name, method in methods(port).items()}
+        self._at_once = at_once
+        self._parcels = Parcels(claims, inline_bytes)
+        self._capacity = capacity
+        self._drain_s = drain_s
+        self._draining = False
+        self._consumptions: list[Consumption] = []
+        self._link = Link(url, self._furnish, name=f"mien-work-{port.__name__}")
+
+    async def start(self) -> None:
+        await self._link.start()
+
+    async def stop(self) -> None:
+        """Take nothing more, finish what was taken; what is not finished after ``drain_s`` is left to others."""
+        self._draining = True
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_s):
+                await asyncio.gather(*(consumption.finish() for consumption in self._consumptions))
+        await self._link.stop()
+
+    async def health(self) -> dict[str, Any]:
+        """Raises STORE_UNAVAILABLE while no request can come."""
+        self._link.check()
+        return {}
+
+    async def _furnish(self, session: Session) -> None:
+        self._consumptions.clear()
+        if self._draining:
+            return
+        for name, (method, run) in self._methods.items():
+            await declare_work(session.outgoing, name, self._capacity)
+            work = partial(self._work, method, run)
+            self._consumptions.append(await session.consume(work_queue(f"{WORK}.{name}"), self._at_once, work))
+        waiting = {f"{WORK}.{name}": work_queue(f"{WORK}.{name}") for name in self._methods}
+        session.spawn(watch(await session.channel(), waiting, {WORK: dead_queue(WORK)}))
+
+    async def _work(
+        self, method: Method, run: Callable[..., Awaitable[Any]], incoming: AbstractIncomingMessage
+    ) -> None:
+        label, lost = f"{WORK}.{method.name}", envelope.deaths(incoming)
+        metrics.OLDEST.labels(label).set(envelope.age_s(incoming))
+        if lost:
+            metrics.REDELIVERED.labels(label).inc()
+        if lost >= LIVES:
+            await self._give_up(method, incoming, f"{lost} workers ended while they worked on it")
+        elif (left_s := _left_s(incoming)) <= 0:
+            metrics.EXPIRED.labels(label).inc()
+        else:
+            await self._reply(incoming, await self._outcome(method, run, incoming, left_s))
+        await incoming.ack()
+
+    async def _outcome(
+        self, method: Method, run: Callable[..., Awaitable[Any]], incoming: AbstractIncomingMessage, left_s: float
+    ) -> aio_pika.Message:
+        """The answer, or the error it came to."""
+        request_id = str(incoming.headers.get(envelope.REQUEST))
+        headers = {name: str(value) for name, value in incoming.headers.items()}
+        limit = asyncio.timeout(left_s)
+        with observability.request(request_id), tracing.span(method.name, "server", headers):
+            try:
+                async with limit:
+                    arguments = method.unpack_arguments(await self._parcels.unwrap(incoming))
+                    body, notes = await self._parcels.wrap(method.pack_answer(await run(*arguments)))
+            except MienError as failure:
+                return _error(failure)
+            except Exception:
+                if limit.expired():
+                    return _error(MienError(Code.REQUEST_TIMEOUT, f"{method.name} took over {left_s:g} s"))
+                log.exception("unexpected failure of %s", method.name)
+                return _error(MienError(Code.INTERNAL, "the failure was logged under this request id"))
+        return aio_pika.Message(body, type=ANSWER, headers=notes, content_type=envelope.MSGPACK)
+
+    async def _give_up(self, method: Method, incoming: AbstractIncomingMessage, why: str) -> None:
+        log.error("gave up request %s of %s: %s", incoming.headers.get(envelope.REQUEST), method.name, why)
+        metrics.DEAD.labels(f"{WORK}.{method.name}").inc()
+        letter = envelope.buried(incoming, LIVES, why)
+        letter.body = await self._kept(incoming)
+        for note in (CLAIM, DEADLINE):
+            letter.headers.pop(note, None)
+        await self._link.publish(letter, dead_queue(WORK))
+        await self._reply(incoming, _error(MienError(Code.ENGINE_FAILED, f"{method.name}: {why}")))
+
+    async def _kept(self, incoming: AbstractIncomingMessage) -> bytes:
+        """The request itself: its claim goes as soon as its caller is answered."""
+        with suppress(MienError):
+            content = await self._parcels.unwrap(incoming)
+            if len(content) <= MAX_MESSAGE_BYTES:
+                return content
+        return b""
+
+    async def _reply(self, incoming: AbstractIncomingMessage, answer: aio_pika.Message) -> None:
+        if incoming.reply_to is None:  # a dead letter that was redriven, to see whether it still kills
+            return
+        answer.correlation_id = incoming.correlation_id
+        # not mandatory: a caller that is gone is no failure, and RabbitMQ would send the answer back to us as well
+        await self._link.publish(answer, incoming.reply_to, mandatory=False)
+
+
+def _error(failure: MienError) -> aio_pika.Message:
+    headers: dict[str, Any] = {STATUS: failure.status}
+    if failure.retry_after_s is not None:
+        headers[RETRY_AFTER] = failure.retry_after_s
+    return aio_pika.Message(pack(failure.body()), type=ERROR, headers=headers, content_type=envelope.MSGPACK)
+
+
+def _left_s(incoming: AbstractIncomingMessage) -> float:
+    """Until the deadline of a request, by clocks that must agree within a few seconds."""
+    deadline_ms = incoming.headers.get(DEADLINE)
+    return (deadline_ms - clock.now_ms()) / 1000 if isinstance(deadline_ms, int) else REDRIVEN_S
