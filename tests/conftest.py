@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from deploy.local.server import NotInstalled
 from libs.client import MienClient
 from libs.common.ids import new_id
-from tests.running import RunningSuite
+from tests.running import RunningScaledSuite, RunningSuite
 from tests.servers import (  # noqa: F401 (fixtures for every test)
     ceph_server,
     mongo_server,
@@ -21,12 +22,30 @@ from tests.servers import (  # noqa: F401 (fixtures for every test)
 
 
 @pytest.fixture(scope="session")
-def suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
+def embedded_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
     """The embedded suite with its real models, in a process of its own."""
     running = RunningSuite(tmp_path_factory.mktemp("suite") / "data").start()
     yield running
     if running.is_running():
         assert running.stop() == 0, "the suite did not stop cleanly"
+
+
+@pytest.fixture(scope="session")
+def suite(embedded_suite: RunningSuite) -> RunningSuite:
+    """What a test runs on that does not choose; tests/e2e asks for both kinds."""
+    return embedded_suite
+
+
+@pytest.fixture(scope="session")
+def scaled_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningScaledSuite]:
+    """Every service in processes of its own, over RabbitMQ, Redis, MongoDB and S3."""
+    try:
+        running = RunningScaledSuite(tmp_path_factory.mktemp("scaled"))
+    except NotInstalled as missing:
+        pytest.skip(f"not on this machine: {missing}")
+    running.start()
+    yield running
+    assert running.stop() == 0, "some service did not stop cleanly"
 
 
 @pytest.fixture

@@ -14,10 +14,22 @@ from contextlib import closing
 from pathlib import Path
 from typing import Self
 
+from deploy.local.suite import ScaledSuite
 from libs.common.settings import PORT_OFFSETS
 
 ROOT = Path(__file__).resolve().parent.parent
 WARM_S = 120
+COPIES = {
+    "image_store": 1,
+    "faces": 1,
+    "events": 2,
+    "sender": 1,
+    "remote_sdk": 1,
+    "matcher": 2,
+    "handlers": 2,
+    "gateway": 1,
+}
+"""Processes of each service: two where it matters which of them is asked."""
 
 
 def free_base_port() -> int:
@@ -97,3 +109,38 @@ class RunningSuite:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+
+class RunningScaledSuite:
+    """Every service in processes of its own over real servers, to be spoken to like a :class:`RunningSuite`.
+
+    Raises NotInstalled when a server cannot be had on this machine.
+    """
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.suite = ScaledSuite(folder, copies=COPIES)
+        self.suite.environment.update(environment)
+        self._runs = False
+
+    @property
+    def url(self) -> str:
+        return self.suite.url
+
+    def url_of(self, service: str) -> str:
+        """Of the first of its processes."""
+        return self.suite.of(service)[0].url
+
+    def start(self) -> Self:
+        """Start and wait until every process is ready."""
+        self.suite.start()
+        self._runs = True
+        return self
+
+    def stop(self) -> int:
+        """SIGTERM to everything; 0 when each service ended as it should."""
+        self.suite.stop()
+        self._runs = False
+        return int(any(process.child.exit_status for process in self.suite.processes))
+
+    def is_running(self) -> bool:
+        return self._runs

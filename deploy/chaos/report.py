@@ -69,14 +69,29 @@ class Report:
         return self.findings.is_clean and not self.slow and not self.failure
 
     def data(self) -> dict[str, Any]:
+        """Everything, as plain data."""
+        findings = self.findings
         return {
-            **{name: value for name, value in asdict(self).items() if name not in ("episodes", "final")},
-            "kills": self.kills,
             "clean": self.is_clean,
+            "failure": self.failure,
+            "seed": self.seed,
+            "seconds": round(self.seconds, 1),
+            "faults": len(self.episodes),
+            "kills": self.kills,
+            "acknowledged": dict(self.acknowledged),
+            "refused": dict(self.refused),
             "found": self.final.found,
-            "lost": self.findings.lost,
-            "doubled": self.findings.doubled,
-            "wrong": self.findings.wrong,
+            "lost": findings.lost,
+            "doubled": findings.doubled,
+            "wrong": findings.wrong,
+            "told": {
+                "by_callback": self.told_by_callback,
+                "by_socket": self.told_by_socket,
+                "again": self.told_again,
+                "socket_connections": self.connections,
+            },
+            "dead_letters": dict(self.dead_letters),
+            "surprises": dict(self.surprises),
             "episodes": [asdict(episode) for episode in self.episodes],
         }
 

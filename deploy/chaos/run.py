@@ -6,7 +6,7 @@ import asyncio
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,7 +19,7 @@ from deploy.chaos.load import Load
 from deploy.chaos.proxy import FaultyProxy
 from deploy.chaos.report import Episode, Report
 from deploy.chaos.witnesses import CallbackReceiver, Subscriber
-from deploy.local.suite import ScaledSuite
+from deploy.local.suite import COPIES, ScaledSuite
 from libs.client import MienApiError, MienClient, MienUnreachable
 from libs.common.ids import new_id
 
@@ -43,12 +43,16 @@ POLL_S = 0.2
 
 @dataclass(frozen=True)
 class Options:
-    """It goes on for ``seconds``, and longer until there were ``kills``; ``s3`` is ceph, moto or auto."""
+    """It goes on for ``seconds``, and longer until there were ``kills``; ``s3`` is ceph, moto or auto.
+
+    ``copies`` are the processes of each service.
+    """
 
     seconds: float
     kills: int
     seed: int
     s3: str = "auto"
+    copies: Mapping[str, int] = field(default_factory=lambda: COPIES)
 
 
 @dataclass
@@ -89,7 +93,7 @@ async def _stage(options: Options, folder: Path, say: Callable[[str], None]) -> 
     account = new_id()
     async with AsyncExitStack() as stack:
         receiver = CallbackReceiver()
-        suite = ScaledSuite(folder, s3=options.s3, say=say)
+        suite = ScaledSuite(folder, s3=options.s3, copies=options.copies, say=say)
         proxy = FaultyProxy(suite.s3.url, options.seed)
         for server in (receiver, proxy):
             await server.start()

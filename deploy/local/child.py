@@ -73,6 +73,7 @@ class Child:
         self._environment = environment or {}
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
+        self._group: int | None = None
 
     @property
     def pid(self) -> int | None:
@@ -90,12 +91,13 @@ class Child:
     def start(self) -> None:
         """Begin; does not wait for anything. Harmless when it runs already."""
         if not self.is_running():
+            self.kill()  # what an earlier process left behind of its group
             self._process = _SPAWNER.submit(self._spawn).result()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         leash = [sys.executable, "-I", "-S", str(LEASH), str(os.getpid())]
         with self.log.open("ab") as log:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*leash, *self._command],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -104,6 +106,8 @@ class Child:
                 cwd=self._folder,
                 start_new_session=True,  # a Ctrl+C at the terminal is ours to pass on, in our order
             )
+        self._group = process.pid
+        return process
 
     def ask_to_stop(self) -> None:
         """SIGTERM, without waiting."""
@@ -121,8 +125,10 @@ class Child:
         """SIGKILL to its whole group: nothing gets to finish anything."""
         if not self._process:
             return None
-        with suppress(ProcessLookupError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+        if self._group is not None:
+            with suppress(ProcessLookupError):
+                os.killpg(self._group, signal.SIGKILL)
+            self._group = None  # once it is empty, its number may be given to others
         return self._process.wait()
 
     def signal(self, number: int) -> None:

@@ -1,4 +1,4 @@
-"""The main job on photos of other people than those it was enrolled with, in process and over HTTP."""
+"""The main job on photos of other people than those it was enrolled with, in process, over HTTP and over the bus."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from libs.client import MienClient
 from libs.common.ids import new_id
 from tests import photos
-from tests.running import RunningSuite
+from tests.running import RunningScaledSuite, RunningSuite
 
 EXPECTED = {
     "alex_lacamoire1.jpg": {"alex_lacamoire"},
@@ -20,17 +20,22 @@ EXPECTED = {
 """Who is in each test photo; whoever else is visible was not enrolled."""
 
 
-@pytest.fixture(params=["local", "http"])
-def suite_of_calls(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSuite]:
-    """The suite whose services call each other in process, and the one whose services do so over HTTP."""
+@pytest.fixture(params=["local", "http", "scaled"])
+def any_suite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSuite | RunningScaledSuite]:
+    """One whose services call each other in process, one whose services do so over HTTP, one of many processes."""
+    if request.param == "scaled":
+        yield request.getfixturevalue("scaled_suite")
+        return
     running = RunningSuite(tmp_path / "data", MIEN_CALLS=request.param).start()
     yield running
     assert running.stop() == 0
 
 
-async def test_everybody_enrolled_is_recognised_and_nobody_is_confused(suite_of_calls: RunningSuite) -> None:
+async def test_everybody_enrolled_is_recognised_and_nobody_is_confused(
+    any_suite: RunningSuite | RunningScaledSuite,
+) -> None:
     people, tests = photos.shared("face_recognition/train"), photos.shared("face_recognition/test")
-    async with MienClient(suite_of_calls.url, account=new_id()) as client:
+    async with MienClient(any_suite.url, account=new_id()) as client:
         list_id = await client.lists.create("people")
         extract = {"extract_face_descriptor": 1}
         link = {"store_face": 1, "link_to_lists_policy": [{"list_id": list_id}]}
@@ -59,9 +64,11 @@ async def test_everybody_enrolled_is_recognised_and_nobody_is_confused(suite_of_
         assert sum(row[-1] for row in counted.event_stats if row[0] == "people") == 7
 
 
-async def test_stored_pictures_are_reached_by_the_addresses_of_the_answer(suite_of_calls: RunningSuite) -> None:
+async def test_stored_pictures_are_reached_by_the_addresses_of_the_answer(
+    any_suite: RunningSuite | RunningScaledSuite,
+) -> None:
     account = new_id()
-    async with MienClient(suite_of_calls.url, account=account) as client:
+    async with MienClient(any_suite.url, account=account) as client:
         face = {"store_face": 1, "set_sample_as_avatar": 1}
         handler_id = await client.handlers.create({"storage_policy": {"face_policy": face}})
         [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events
