@@ -1,4 +1,4 @@
-"""Handlers, wired: stored in MongoDB or SQLite."""
+"""Handlers, wired: stored in MongoDB, read by way of Redis where there is one; or in SQLite."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from libs.common.storage.storage import Storage
 from services.handlers.ports import HandlerStore, Services
 from services.handlers.routes import HANDLERS, LIMITS, SOURCES, routes
 from services.handlers.service import Handlers
+from services.handlers.store_cached import CachedHandlers
 from services.handlers.store_mongo import MongoHandlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers
 
@@ -43,5 +44,6 @@ async def build(
 
 async def _store(storage: Storage) -> HandlerStore:
     if storage.mongo is not None:
-        return MongoHandlers(storage.mongo)
+        stored = MongoHandlers(storage.mongo)
+        return stored if storage.redis is None else CachedHandlers(stored, storage.redis)
     return SqliteHandlers(await storage.sqlite("handlers.db", SCHEMA))

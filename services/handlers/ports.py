@@ -32,7 +32,7 @@ class HandlerStore(Protocol):
         ...
 
     async def add(self, handler: Handler) -> None:
-        """One whose id is stored already is left as it is."""
+        """One whose id is stored already is left as it is; the id of a deleted one is never used again."""
         ...
 
     async def get(self, account: Id, handler_id: Id) -> Handler | None:

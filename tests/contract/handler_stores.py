@@ -7,10 +7,12 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
 from services.handlers.ports import HandlerStore
+from services.handlers.store_cached import CachedHandlers
 from services.handlers.store_mongo import COLLECTIONS, MongoHandlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers
 from tests.contract import mongo_shim
@@ -39,4 +41,18 @@ async def mongomock_store(_: Path, __: pytest.FixtureRequest) -> AsyncIterator[H
     yield MongoHandlers(mongo_shim.database())
 
 
-STORES: dict[str, OpenStore] = {"sqlite": sqlite_store, "mongo": mongo_store, "mongomock": mongomock_store}
+@asynccontextmanager
+async def cached_store(folder: Path, request: pytest.FixtureRequest) -> AsyncIterator[HandlerStore]:
+    async with (
+        sqlite_store(folder, request) as stored,
+        Redis.from_url(request.getfixturevalue("redis_url")) as redis,
+    ):
+        yield CachedHandlers(stored, redis)
+
+
+STORES: dict[str, OpenStore] = {
+    "sqlite": sqlite_store,
+    "mongo": mongo_store,
+    "mongomock": mongomock_store,
+    "cached": cached_store,
+}

@@ -81,7 +81,7 @@ async def test_another_account_has_no_part_in_it_even_under_the_same_id(store: H
 
 async def test_only_the_version_before_is_replaced(store: HandlerStore) -> None:
     first = handler(description="first")
-    assert not await store.replace(successor(first))
+    assert not await store.replace(successor(handler()))
     await store.add(first)
     second = successor(first, description="second", policies=None, handler_type=1)
     assert await store.replace(second)
