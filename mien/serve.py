@@ -12,7 +12,7 @@ from libs.common import observability
 from libs.common.errors import Code, MienError
 from libs.common.http.server import CONFIG, READINESS, Servers, build_app
 from libs.common.part import Part
-from libs.common.readiness import Check, Readiness, all_of
+from libs.common.readiness import Check, Readiness, all_of, within
 from libs.common.rpc import expose
 from libs.common.settings import Settings, effective
 from mien.parts import ROUTES, SERVICES, Parts
@@ -84,14 +84,15 @@ class Process:
         tables = [(part.routes.prefix, part.routes)]
         if self._alone or self._settings.calls == "http":
             tables += [("", expose(port, part.service)) for port in part.ports]
-        app = build_app(f"mien-{part.name}", tables, part.health, max_body_bytes=self._settings.max_body_bytes)
+        health = within(part.health)
+        app = build_app(f"mien-{part.name}", tables, health, max_body_bytes=self._settings.max_body_bytes)
         part.install(app)
-        await self._listen(part.name, app, {part.name: part.health})
+        await self._listen(part.name, app, {part.name: health})
 
     async def _serve_gateway(self) -> None:
         inner = {service: self._parts.inside_gateway(service) for service in SERVICES}
         tables = {service: self._table(service, part) for service, part in inner.items()}
-        checks = self._parts.elsewhere | {part.name: part.health for part in self._parts.built.values()}
+        checks = self._parts.elsewhere | {part.name: within(part.health) for part in self._parts.built.values()}
 
         async def health() -> dict[str, Any]:
             """Every service's health in one answer. Raises what one that is not ready raises."""

@@ -7,10 +7,12 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from libs.common.errors import MienError
+from libs.common.errors import Code, MienError
 
-CHECK_S = 3.0
-"""In which something that is needed must answer."""
+OWN_S = 2.0
+"""In which what is a process's own must answer, so that those who ask the process hear the reason."""
+CHECK_S = 4.0
+"""In which everything that is needed must answer, services in other processes too."""
 
 Check = Callable[[], Awaitable[Any]]
 """Returns when what it asks is well, with anything it wants to tell; raises the reason when it is not."""
@@ -47,6 +49,19 @@ class Readiness:
     async def of_called(self) -> dict[str, Any]:
         """What each service that is called says of itself. Raises MienError of the first that is not well."""
         return await all_of(self._called)
+
+
+def within(check: Check, seconds: float = OWN_S) -> Check:
+    """``check``, given up after ``seconds`` with STORE_UNAVAILABLE: drivers try for longer than anybody asks."""
+
+    async def checked() -> Any:
+        try:
+            async with asyncio.timeout(seconds):
+                return await check()
+        except TimeoutError:
+            raise MienError(Code.STORE_UNAVAILABLE, f"did not answer within {seconds:g} s", retry_after_s=1) from None
+
+    return checked
 
 
 async def all_of(checks: Mapping[str, Check]) -> dict[str, Any]:

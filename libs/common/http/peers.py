@@ -14,7 +14,7 @@ from libs.common.errors import Code, MienError
 
 AWAY_S = 2.0
 """How long one that could not be reached is asked last."""
-HEALTH_S = 2.0
+HEALTH_S = 3.0
 """In which a process must say how it is."""
 
 
@@ -41,10 +41,10 @@ class Peers:
 async def health_of(peers: Peers, session: aiohttp.ClientSession) -> dict[str, Any]:
     """What a process of the service that is well says of itself. Raises MienError when none is, as one of them says."""
     answers = await asyncio.gather(*(_health(address, session) for address in peers.in_turn()))
-    well = [answer for answer in answers if not isinstance(answer, MienError)]
-    if well:
-        return well[0]
-    raise answers[0]
+    for answer in answers:
+        if not isinstance(answer, MienError):
+            return answer
+    raise next(answer for answer in answers if isinstance(answer, MienError))
 
 
 async def _health(address: str, session: aiohttp.ClientSession) -> dict[str, Any] | MienError:
