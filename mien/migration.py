@@ -27,12 +27,18 @@ from libs.common.storage import mongo, objects
 from libs.common.storage.mongo import Collection, Document
 from libs.common.storage.redis import reached as redis_reached
 from libs.common.storage.storage import Storage
+from services.faces import store_mongo as faces
+from services.events import store_mongo as events
 from services.handlers import store_mongo as handlers
 from services.image_store import store_mongo as image_store
+from services.sender import deliveries_mongo as sender
 
 COLLECTIONS: dict[str, Sequence[Collection]] = {
+    "faces": faces.COLLECTIONS,
+    "events": events.COLLECTIONS,
     "handlers": handlers.COLLECTIONS,
     "image_store": image_store.COLLECTIONS,
+    "sender": sender.COLLECTIONS,
 }
 """Of each service."""
 
