@@ -23,8 +23,8 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
+from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.chip import face_chips
-from services.remote_sdk.networks.files import locate
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import choose
@@ -52,7 +52,7 @@ def main(rounds: int) -> None:
 
 def _descriptors(rounds: int) -> list[Comparison]:
     chip = _face_chip()
-    theirs = dlib.face_recognition_model_v1(str(locate("dlib-resnet").path))
+    theirs = dlib.face_recognition_model_v1(str(builtin("dlib-resnet").path))
     chosen, exact, short = (FaceDescriber(choose("cpu", dtype)) for dtype in ("auto", "float32", "bfloat16"))
     return [
         Comparison(
@@ -71,7 +71,7 @@ def _descriptors(rounds: int) -> list[Comparison]:
 
 
 def _detections(rounds: int) -> list[Comparison]:
-    theirs = dlib.cnn_face_detection_model_v1(str(locate("dlib-mmod").path))
+    theirs = dlib.cnn_face_detection_model_v1(str(builtin("dlib-mmod").path))
     chosen, exact, short = (FaceDetector(choose("cpu", dtype)) for dtype in ("auto", "float32", "bfloat16"))
     comparisons = []
     for width, height in ((640, 480), (1920, 1080)):
@@ -89,7 +89,7 @@ def _detections(rounds: int) -> list[Comparison]:
 
 def _points_and_chips(rounds: int) -> list[Comparison]:
     image, box = astronaut(), np.array([[168.0, 69, 263, 164]])
-    theirs, ours = dlib.shape_predictor(str(locate("dlib-sp5").path)), Landmarks5()
+    theirs, ours = dlib.shape_predictor(str(builtin("dlib-sp5").path)), Landmarks5()
     points = ours.locate([image], [box])
     face = theirs(image, dlib.rectangle(168, 69, 263, 164))
     return [

@@ -9,13 +9,10 @@ import sys
 from collections.abc import Callable, Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import orjson
 import typer
-from pydantic import ValidationError
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from libs.client import MienApiError, MienClient, MienUnreachable
@@ -23,20 +20,17 @@ from libs.client.client import DEFAULT_URL
 from libs.common import observability, tracing
 from libs.common.errors import MienError
 from libs.common.settings import PORT_OFFSETS, Settings, effective
-from libs.common.wire.base import fault
-from mien import tables
+from mien import models, tables, terminal
 from mien.enrolment import Enrolled, Enrolment
 from mien.lists import list_named
 from mien.pace import at_once
 from mien.photos import people_in, photos_in
 from mien.recognition import THRESHOLD, Sighting, handler_for, look_at_file
 from mien.running import Runnable, run
+from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, UNREACHABLE, AsJson, err, fail, out, print_json, say
 
 DEMO_ACCOUNT = "6d69656e-0000-4000-8000-000000000000"
 """Used when no account is given: a platform without accounts of its own takes any UUID."""
-
-SOME_FAILED, REFUSED, UNREACHABLE, NOT_STARTED = 1, 3, 4, 5
-"""Exit codes; 0 is success and 2 wrong usage."""
 
 T = TypeVar("T")
 
@@ -47,13 +41,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     epilog="Exit codes: 0 done, 1 some photos failed, 2 wrong usage, 3 refused, 4 unreachable, 5 did not start.",
 )
-out = Console()
-err = Console(stderr=True)
+app.add_typer(models.group, name="models")
 
 Url = Annotated[str, typer.Option(envvar="MIEN_URL", help="The platform's gateway.")]
 Account = Annotated[str, typer.Option(envvar="MIEN_ACCOUNT", help="UUID that everything is stored and sought under.")]
 ListName = Annotated[str, typer.Option("--list", help="Name or id of the list of people; a new name is created.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for machines instead of tables.")]
 AtOnce = Annotated[int, typer.Option(min=1, max=64, help="Photos under way at one moment.")]
 
 
@@ -66,7 +58,7 @@ def up(as_json: AsJson = False) -> None:
     """Run the whole platform in this process until it is told to stop. Settings: MIEN_* (docs/settings.md)."""
     from mien.suite import Suite
 
-    settings = _settings()
+    settings = terminal.settings()
 
     def announce(addresses: dict[str, str]) -> None:
         if as_json:
@@ -83,9 +75,9 @@ def serve(service: Annotated[str, typer.Argument(help=f"One of {', '.join(PORT_O
     """Run one service in this process, its neighbours where MIEN_<SERVICE>_URLS say (docs/operations.md)."""
     from mien.serve import alone
 
-    settings = _settings()
+    settings = terminal.settings()
     if service not in PORT_OFFSETS:
-        _fail(f"no service is named {service!r}; there are {', '.join(PORT_OFFSETS)}", 2)
+        fail(f"no service is named {service!r}; there are {', '.join(PORT_OFFSETS)}", 2)
     _run_until_stopped(
         service,
         settings,
@@ -103,7 +95,7 @@ def migrate(
     """Create what the stores and the bus need: collections' indexes, the bucket, queues. Harmless to repeat."""
     from mien import migration
 
-    settings = _settings()
+    settings = terminal.settings()
     observability.configure("migrate", settings.log_level, settings.log_format)
     outcomes = asyncio.run(migration.migrate(settings, check_only=check))
     for outcome in outcomes:
@@ -114,9 +106,9 @@ def migrate(
 @app.command()
 def config(as_json: AsJson = False) -> None:
     """Print every setting as it is in effect, passwords and keys hidden."""
-    settings = effective(_settings())
+    settings = effective(terminal.settings())
     if as_json:
-        _print_json(settings)
+        print_json(settings)
     else:
         for name, value in settings.items():
             print(f"{name}={tables.setting(value)}")
@@ -135,29 +127,16 @@ def demo(
         from mien.demo.child import DidNotStart
         from mien.demo.play import play
     except ModuleNotFoundError as missing:
-        _fail(f"{missing.name} is not installed; the demo needs: pip install 'mien[demo]'", NOT_STARTED)
+        fail(f"{missing.name} is not installed; the demo needs: pip install 'mien[demo]'", NOT_STARTED)
     # told to end, it must still end the platform it has started
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         confused = _run(lambda: play(photos, out_dir, out, url))
     except DidNotStart as failure:
-        _fail(f"no platform for the demo: {failure}", NOT_STARTED)
+        fail(f"no platform for the demo: {failure}", NOT_STARTED)
     except OSError as failure:
-        _fail(str(failure), 2)
+        fail(str(failure), 2)
     raise typer.Exit(SOME_FAILED if confused else 0)
-
-
-@app.command()
-def models(as_json: AsJson = False) -> None:
-    """Show what this installation can estimate, and with which models under which licences."""
-    from services.remote_sdk.catalogue import SLOTS, Catalogue
-    from services.remote_sdk.networks.files import installed
-
-    estimators = list(Catalogue(installed(), _settings().sdk.allow).estimators().values())
-    if as_json:
-        _print_json([estimator.model_dump() for estimator in estimators])
-    else:
-        out.print(tables.models(estimators, {name: slot.fits for name, slot in SLOTS.items()}))
 
 
 @app.command()
@@ -185,7 +164,7 @@ def enroll(
 
     results = _with_client(url, account, "enrolling", len(pairs), work)
     if as_json:
-        _print_json([asdict(result) for result in results])
+        print_json([asdict(result) for result in results])
     else:
         out.print(tables.enrolled(results, list_name))
     raise typer.Exit(SOME_FAILED if any(result.reason for result in results) else 0)
@@ -220,7 +199,7 @@ def emit(
 
     sightings = _with_client(url, account, "emitting", len(photos), work)
     if as_json:
-        _print_json([_plain(sighting) for sighting in sightings])
+        print_json([_plain(sighting) for sighting in sightings])
     else:
         out.print(tables.sightings(sightings))
     raise typer.Exit(SOME_FAILED if any(sighting.error for sighting in sightings) else 0)
@@ -239,7 +218,7 @@ def _run_until_stopped(
         with asyncio.Runner(loop_factory=_event_loop) as runner:
             runner.run(run(build(settings), announce))
     except (MienError, OSError, sqlite3.Error) as failure:
-        _fail(f"did not start: {failure}", NOT_STARTED)
+        fail(f"did not start: {failure}", NOT_STARTED)
     finally:
         tracing.close()
 
@@ -256,7 +235,7 @@ def _event_loop() -> asyncio.AbstractEventLoop:
 async def _our_handler(client: MienClient, list_name: str, threshold: float) -> str:
     list_id = await list_named(client, list_name)
     if not await client.faces.count(list_id=list_id):
-        _say(f"nobody is on the list {list_name!r} yet, so every face is unknown (mien enroll)")
+        say(f"nobody is on the list {list_name!r} yet, so every face is unknown (mien enroll)")
     return await handler_for(client, list_id, threshold)
 
 
@@ -272,7 +251,7 @@ def _with_client(
     try:
         client = MienClient(url, account=account)
     except ValueError as wrong:
-        _fail(str(wrong), 2)
+        fail(str(wrong), 2)
 
     async def run() -> T:
         async with client:
@@ -292,40 +271,20 @@ def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
     try:
         return asyncio.run(work())
     except MienUnreachable as failure:
-        _fail(f"{failure}; is the platform running? (mien up)", UNREACHABLE)
+        fail(f"{failure}; is the platform running? (mien up)", UNREACHABLE)
     except MienApiError as refusal:
-        _fail(f"{refusal} (request {refusal.request_id})", REFUSED)
+        fail(f"{refusal} (request {refusal.request_id})", REFUSED)
     except KeyboardInterrupt:
-        _fail("stopped", 130)
+        fail("stopped", 130)
 
 
 def _found(find: Callable[[], T]) -> T:
     try:
         return find()
     except OSError as failure:
-        _fail(str(failure), 2)
-
-
-def _settings() -> Settings:
-    try:
-        return Settings()
-    except ValidationError as wrong:
-        _fail(f"settings: {fault(wrong, 'MIEN')}", 2)
+        fail(str(failure), 2)
 
 
 def _plain(sighting: Sighting) -> dict[str, Any]:
     faces = [{**vars(face), "rect": face.rect.model_dump()} for face in sighting.faces]
     return {**vars(sighting), "ms": round(sighting.ms, 1), "faces": faces}
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.write(orjson.dumps(content, option=orjson.OPT_INDENT_2).decode() + "\n")
-
-
-def _fail(reason: str, code: int) -> NoReturn:
-    _say(reason)
-    raise typer.Exit(code)
-
-
-def _say(text: str) -> None:
-    err.print(f"[red]mien:[/red] {escape(text)}", highlight=False, soft_wrap=True)

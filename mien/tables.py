@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -41,19 +42,30 @@ def setting(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def models(estimators: Iterable[Estimator], fits: dict[str, str]) -> RenderableType:
-    """Filled slots with their models, where those come from, and what would fit the empty slots."""
+def slots(estimators: Iterable[Estimator]) -> RenderableType:
+    """Filled slots with their models, where those come from and what to know of them; then the empty slots."""
     filled = table_of("slot", "model", "version", "licence")
-    empty = table_of("empty slot", "what would fit")
+    empty = table_of("empty slot", "what is missing")
     sources: dict[str, dict[str, None]] = {}
     for one in estimators:
         if one.available and one.model:
             filled.add_row(one.name, one.model, one.version, one.licence)
-            sources.setdefault(one.source or "", {})[one.model] = None
+            said = "; ".join([one.source or "", *one.warnings])
+            sources.setdefault(said, {})[one.model] = None
         else:
-            empty.add_row(one.name, escape(fits.get(one.name) or one.missing or ""), style="dim")
-    origins = [Text(f"{', '.join(models)}: {source}") for source, models in sources.items()]
+            empty.add_row(one.name, escape(one.missing or ""), style="dim")
+    origins = [Text(f"{', '.join(models)}: {said}") for said, models in sources.items()]
     return Group(filled, *origins, empty)
+
+
+def models(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
+    """The catalogue: what is installed, what could be, under which licence and for which slots."""
+    table = table_of("model", "state", "slots", "licence", "MB", numbers=("MB",))
+    for row in rows:
+        size = f"{row['size_bytes'] / 1e6:.1f}" if row["size_bytes"] else ""
+        style = "" if row["installed"] else "dim"
+        table.add_row(row["name"], escape(row["state"]), ", ".join(row["slots"]), row["licence"], size, style=style)
+    return table
 
 
 def enrolled(results: Sequence[Enrolled], list_name: str) -> RenderableType:

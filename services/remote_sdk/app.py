@@ -12,8 +12,7 @@ from libs.common.http.inputs import Limits, Sources
 from libs.common.http.server import MAX_BODY_BYTES
 from libs.common.part import Part
 from libs.common.settings import SdkSettings
-from services.remote_sdk.catalogue import Catalogue
-from services.remote_sdk.networks.files import installed
+from services.remote_sdk.loading import catalogue_of
 from services.remote_sdk.routes import LIMITS, SDK, SOURCES, routes
 from services.remote_sdk.service import Sdk
 from services.remote_sdk.worker import Worker
@@ -22,10 +21,12 @@ from services.remote_sdk.worker import Worker
 async def build(
     settings: SdkSettings, images: ports.Images, fetcher: Fetcher, *, max_body_bytes: int = MAX_BODY_BYTES
 ) -> Part:
-    """Inference in this process. Its start raises ENGINE_FAILED when models or the device are missing, and warms
-    the models in the background; until they are warm the health check answers 503."""
-    worker = Worker(settings)
-    sdk = Sdk(worker, Catalogue(installed(), settings.allow), settings)
+    """Inference in this process. Raises ENGINE_FAILED when a manifest or a preference is wrong, and its start when
+    models or the device are missing. It warms the models in the background; until they are warm the health check
+    answers 503."""
+    catalogue = catalogue_of(settings)
+    worker = Worker(settings, catalogue)
+    sdk = Sdk(worker, catalogue, settings)
     life = _Life(worker, sdk)
     return Part(
         name="remote_sdk",

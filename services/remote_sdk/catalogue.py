@@ -1,131 +1,103 @@
-"""The slots of inference: which model fills each, and what would fill the empty ones."""
+"""Which installed model fills each slot, and what would fill the empty ones."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from libs.common.descriptors import CURRENT_FACE
 from libs.common.errors import Code, MienError
 from libs.common.wire.sdk import Estimator, SdkParams
-from services.remote_sdk.networks.files import LICENCE, PACKAGE, SOURCE, ModelFile
+from services.remote_sdk.engines import choose
+from services.remote_sdk.engines.port import Where
+from services.remote_sdk.kinds import RUNNABLE
+from services.remote_sdk.models.files import ModelMissing
+from services.remote_sdk.models.library import Library, Model
+from services.remote_sdk.slots import SLOTS, asked
 
-BODY_WARP = 2
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One kind of estimation.
-
-    ``file`` names the model file that fills it; ``measure`` a formula of this service that does (it needs the
-    landmarks' file all the same, to find the face). An empty slot has neither and names what ``fits``. ``sensitive``
-    is the word by which the operator has to allow it.
-    """
-
-    file: str | None = None
-    measure: str | None = None
-    fits: str = ""
-    sensitive: str | None = None
-    descriptor_version: int | None = None
-
-
-_OMZ = "of Open Model Zoo, Apache-2.0"
-
-SLOTS = {
-    "face_detection": Slot(file="dlib-mmod"),
-    "landmarks5": Slot(file="dlib-sp5"),
-    "face_descriptor": Slot(file="dlib-resnet", descriptor_version=CURRENT_FACE),
-    "head_pose": Slot(measure="mien-pose-5pt"),
-    "quality": Slot(measure="mien-quality"),
-    "landmarks68": Slot(fits="face_api face_landmark_68 (MIT)"),
-    "gaze": Slot(fits=f"gaze-estimation-adas-0002 ({_OMZ})"),
-    "eyes": Slot(fits=f"open-closed-eye-0001 ({_OMZ})"),
-    "mouth": Slot(fits="a network on face_api face_landmark_68 (MIT)"),
-    "emotions": Slot(fits="face_api face_expression (MIT)", sensitive="emotion"),
-    "mask": Slot(fits="AIZOO FaceMaskDetection (MIT)"),
-    "glasses": Slot(fits="glasses_detector MobileNetV3 (Apache-2.0)"),
-    "liveness": Slot(fits="the MiniFASNet pair of Silent-Face-Anti-Spoofing (Apache-2.0)"),
-    "deepfake": Slot(fits="no model we know"),
-    "basic_attributes": Slot(fits="face_api age_gender (MIT), without ethnicity"),
-    "ethnicity": Slot(fits="no model we know", sensitive="ethnicity"),
-    "face_occlusion": Slot(fits="no model we know"),
-    "image_modification": Slot(fits="no model we know"),
-    "body_detection": Slot(fits=f"pedestrian-detection-adas-0002 ({_OMZ})"),
-    "body_descriptor": Slot(fits=f"person-reidentification-retail-0287 ({_OMZ})"),
-    "body_basic_attributes": Slot(fits=f"person-attributes-recognition-crossroad-0230 ({_OMZ})"),
-    "upper_body": Slot(fits=f"person-attributes-recognition-crossroad-0230 ({_OMZ})"),
-    "lower_body": Slot(fits=f"person-attributes-recognition-crossroad-0230 ({_OMZ})"),
-    "accessories": Slot(fits=f"person-attributes-recognition-crossroad-0230 ({_OMZ})"),
-    "people_count": Slot(fits=f"pedestrian-detection-adas-0002 ({_OMZ})"),
-    "iso": Slot(fits="no model we know for the ISO checks beyond pose, size and quality"),
-}
-
-_FLAGS = {
-    "detect_body": "body_detection",
-    "estimate_head_pose": "head_pose",
-    "estimate_landmarks5": "landmarks5",
-    "estimate_landmarks68": "landmarks68",
-    "estimate_quality": "quality",
-    "estimate_gaze": "gaze",
-    "estimate_eyes_attributes": "eyes",
-    "estimate_mouth_attributes": "mouth",
-    "estimate_emotions": "emotions",
-    "estimate_mask": "mask",
-    "mask_states": "mask",
-    "estimate_glasses": "glasses",
-    "estimate_liveness": "liveness",
-    "liveness_states": "liveness",
-    "estimate_deepfake": "deepfake",
-    "deepfake_states": "deepfake",
-    "estimate_basic_attributes": "basic_attributes",
-    "estimate_face_occlusion": "face_occlusion",
-    "estimate_image_modification": "image_modification",
-    "estimate_face_descriptor": "face_descriptor",
-    "estimate_face_warp": "landmarks5",
-    "estimate_body_descriptor": "body_descriptor",
-    "estimate_body_warp": "body_detection",
-    "estimate_body_basic_attributes": "body_basic_attributes",
-    "estimate_upper_body": "upper_body",
-    "estimate_lower_body": "lower_body",
-    "estimate_accessories": "accessories",
-    "estimate_people_count": "people_count",
-}
-"""The slot that a parameter needs when it is set. A filter by state needs what it filters by."""
+DETECTION = "face_detection"
 
 
 class Catalogue:
     """What this deployment can estimate."""
 
-    def __init__(self, files: list[ModelFile], allow: list[str]) -> None:
-        """``files``: the models that are there; ``allow``: the sensitive estimators the operator allows."""
-        self._files = {file.name: file for file in files}
-        self._allow = set(allow)
+    def __init__(
+        self,
+        library: Library,
+        allow: list[str],
+        prefer: list[str] | None = None,
+        engine: str = "auto",
+    ) -> None:
+        """``allow``: the sensitive estimators the operator allows; ``prefer``: models that come before all others;
+        ``engine``: the setting of that name.
 
-    def estimators(self) -> dict[str, Estimator]:
-        """Every slot by name, filled or not."""
-        return {name: self._estimator(name, slot) for name, slot in SLOTS.items()}
+        Raises ModelMissing when a model that is preferred is not installed, or cannot be run here.
+        """
+        self.library = library
+        self._allow = set(allow)
+        self._engine = engine
+        self._preferred = {name: -rank for rank, name in enumerate(prefer or [])}
+        for name in self._preferred:
+            if reason := self._unusable(library.model(name)):
+                raise ModelMissing(f"model {name} is preferred, but {reason}")
+        self.chosen = self._choose()
+
+    def _choose(self) -> dict[str, Model]:
+        """The model of every slot that has one. A detector's points are those of its own faces, so that it fills
+        another slot only where it fills that of the detector."""
+        chosen: dict[str, Model] = {}
+        for slot in SLOTS:  # face_detection is the first
+            for model in self._candidates(slot):
+                rival = slot != DETECTION and DETECTION in model.manifest.slots and model is not chosen.get(DETECTION)
+                if not rival and not self._unusable(model) and self._eligible(model):
+                    chosen[slot] = model
+                    break
+        return {slot: model for slot, model in chosen.items() if all(need in chosen for need in model.manifest.needs)}
+
+    def _candidates(self, slot: str) -> list[Model]:
+        """The models that could fill a slot, the most wanted first."""
+        fitting = [model for model in self.library.models.values() if slot in model.manifest.slots]
+        return sorted(fitting, key=lambda model: (self._rank(model), model.manifest.preference), reverse=True)
+
+    def _rank(self, model: Model) -> float:
+        return self._preferred.get(model.name, float("-inf"))
+
+    def _eligible(self, model: Model) -> bool:
+        return model.manifest.preference >= 0 or model.name in self._preferred
+
+    def _unusable(self, model: Model) -> str | None:
+        """Why a model cannot be used here; None when it can."""
+        if not model.installed:
+            return f"it is not installed: {model.get}"
+        if model.manifest.kind not in RUNNABLE:
+            return f"this release does not run models of kind {model.manifest.kind}"
+        for network in model.manifest.networks.values():
+            if not choose.readable(network.files[0], self._engine):
+                return f"nothing here runs {network.files[0]}: {choose.HINT}"
+        return None
+
+    def estimators(self, where: Callable[[str], Where | None] = lambda _: None) -> dict[str, Estimator]:
+        """Every slot by name, filled or not. ``where`` the model of a name runs, once that is known."""
+        return {name: self._estimator(name, where) for name in SLOTS}
 
     def require(self, params: SdkParams) -> None:
         """Raises ESTIMATOR_REFUSED (403) when the parameters ask for a sensitive estimator that is not allowed,
         ESTIMATOR_MISSING naming every parameter whose slot is empty."""
         missing = []
-        for flag, name in _asked(params):
+        for flag, name in asked(params):
             self._check_allowed(flag, name)
-            if reason := self._missing(name):
-                missing.append(f"{flag}: {reason}")
+            if name not in self.chosen:
+                missing.append(f"{flag}: {self._missing(name)}")
         if missing:
             raise MienError(Code.ESTIMATOR_MISSING, "; ".join(missing))
 
     def require_slot(self, name: str) -> None:
         """Raises ESTIMATOR_MISSING when the slot is empty."""
-        if reason := self._missing(name):
-            raise MienError(Code.ESTIMATOR_MISSING, reason)
+        if name not in self.chosen:
+            raise MienError(Code.ESTIMATOR_MISSING, self._missing(name))
 
     def models_for(self, params: SdkParams) -> dict[str, str]:
         """The model and version behind each slot these parameters use, by slot."""
-        names = {name for _, name in _asked(params)}
-        used = (self._estimator(name, slot) for name, slot in SLOTS.items() if name in names)
-        return {each.name: f"{each.model} {each.version}" for each in used if each.available}
+        names = {name for _, name in asked(params)}
+        return {slot: f"{model.name} {model.manifest.version}" for slot, model in self.chosen.items() if slot in names}
 
     def _check_allowed(self, flag: str, name: str) -> None:
         word = SLOTS[name].sensitive
@@ -135,45 +107,44 @@ class Catalogue:
                 f"{flag}: {name} is sensitive; the operator has to allow it (MIEN_SDK_ALLOW={word})",
             )
 
-    def _missing(self, name: str) -> str | None:
-        slot = SLOTS[name]
-        if slot.fits:
-            return f"no model is installed for {name}, and this release cannot add one; what fits: {slot.fits}"
-        if self._file(slot) is None:
-            return f"no model is installed for {name}: pip install {PACKAGE}"
-        return None
+    def _missing(self, slot: str) -> str:
+        """What an empty slot lacks, and how to have it."""
+        known = [model for model in self._candidates(slot) if model.manifest.kind in RUNNABLE]
+        if here := next((model for model in known if model.installed and self._eligible(model)), None):
+            return f"no model is installed for {slot} that can be used: of {here.name}, {self._unusable(here)}"
+        if known:
+            fits = " or ".join(f"{m.manifest.title} ({m.manifest.licence}): {m.get}" for m in known)
+            return f"no model is installed for {slot}; what fits: {fits}"
+        if named := self._candidates(slot):
+            fits = ", ".join(f"{model.manifest.title} ({model.manifest.licence})" for model in named)
+            return f"no model is installed for {slot}, and this release cannot run what is known to fit: {fits}"
+        return f"no model is installed for {slot}, and none is known that fits"
 
-    def _file(self, slot: Slot) -> ModelFile | None:
-        return self._files.get(slot.file or "dlib-sp5")
-
-    def _estimator(self, name: str, slot: Slot) -> Estimator:
-        missing = self._missing(name)
-        if slot.measure:
-            model, version, licence, source = slot.measure, "1", "Apache-2.0", "geometry and plain measures, no network"
-        elif slot.file:
-            model, version, licence, source = slot.file, "1", LICENCE, SOURCE
-        else:
-            return Estimator(name=name, available=False, missing=missing)
+    def _estimator(self, slot: str, where_of: Callable[[str], Where | None]) -> Estimator:
+        model = self.chosen.get(slot)
+        if model is None:
+            return Estimator(name=slot, available=False, missing=self._missing(slot))
+        manifest, where = model.manifest, where_of(model.name)
         return Estimator(
-            name=name,
-            available=missing is None,
-            model=model,
-            version=version,
-            licence=licence,
-            source=source,
-            missing=missing,
-            descriptor_version=slot.descriptor_version,
+            name=slot,
+            available=True,
+            model=manifest.name,
+            version=manifest.version,
+            licence=manifest.licence,
+            source=manifest.upstream,
+            warnings=[*manifest.warnings, *([f"training data: {manifest.training_data}"] if manifest.networks else [])],
+            descriptor_version=manifest.descriptor.version if manifest.descriptor else None,
+            provider=where.provider if where else None,
+            device=where.device if where else None,
+            precision=where.precision if where else None,
         )
 
+    def chosen_for(self, params: SdkParams) -> list[str]:
+        """The names of the models that these parameters use, each once."""
+        return list({self.chosen[slot].name: None for _, slot in asked(params) if slot in self.chosen})
 
-def _asked(params: SdkParams) -> Iterator[tuple[str, str]]:
-    """The parameters that ask for something, each with the slot it needs."""
-    if params.image_type == BODY_WARP:
-        yield "image_type", "body_descriptor"
-    elif params.detect_face and not params.image_type:
-        yield "detect_face", "face_detection"
-    for flag, name in _FLAGS.items():
-        if getattr(params, flag):
-            yield flag, name
-    if any(getattr(params, f"{angle}_threshold") is not None for angle in ("pitch", "roll", "yaw")):
-        yield "pitch_threshold, roll_threshold, yaw_threshold", "head_pose"
+    def required(self, slot: str) -> Model:
+        """The model of a slot without which nothing works. Raises ModelMissing."""
+        if slot not in self.chosen:
+            raise ModelMissing(self._missing(slot))
+        return self.chosen[slot]

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.common.descriptors import CURRENT_FACE, vector
+from libs.common.descriptors import vector
 from libs.common.errors import Code, MienError, success_body
 from libs.common.settings import SdkSettings
-from libs.common.wire.estimations import Descriptor, FaceAttributes, HeadPose, Quality
+from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.sdk import (
     Capabilities,
     ErrorBody,
     FaceAggregate,
     FaceResult,
     FilteredFace,
+    FilterReason,
     Image,
     ImageResult,
     Person,
     SdkParams,
     SdkResult,
 )
+from services.remote_sdk.aggregation import together
 from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.slots import FACE_FIELDS
 from services.remote_sdk.stages.chain import Face, Seen
+from services.remote_sdk.stages.rules import reasons_to_drop
 from services.remote_sdk.worker import Worker
 
-M = TypeVar("M", HeadPose, Quality)
+T = TypeVar("T")
 
 
 class Sdk:
@@ -42,9 +47,9 @@ class Sdk:
     async def capabilities(self) -> Capabilities:
         """What can be estimated here, by which models, and what is missing for the rest."""
         return Capabilities(
-            estimators=self._catalogue.estimators(),
-            device=self._worker.device,
-            precision=self._worker.precision,
+            estimators=self._catalogue.estimators(self._worker.where),
+            device=self._worker.runs.device,
+            precision=self._worker.runs.precision,
             ready=self._worker.ready,
         )
 
@@ -59,9 +64,10 @@ class Sdk:
     async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
         """Detect, filter, estimate and describe. A bad image fails alone, in its own ``ImageResult``.
 
-        ``landmarks5`` are dlib's five points: outer and inner corner of the eye on the right of the picture, the same
-        of the left one, the base of the nose. The contract's mouth corners cannot be had from this model. Warps
-        (``image_type`` 1) have no landmarks and no pose, so the thresholds on angles do not apply to them.
+        ``landmarks5`` are the contract's, eyes, tip of the nose and corners of the mouth, where the detector finds
+        them; dlib's detector does not, and then they are dlib's five: outer and inner corner of the eye on the right
+        of the picture, the same of the left one, the base of the nose. Warps (``image_type`` 1) have no landmarks and
+        no pose, so the thresholds on angles do not apply to them.
 
         Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED before any work, TOO_MANY images, OVERLOADED when too much is
         waiting, SEVERAL_FACES when aggregation meets an image with more than one face left.
@@ -69,12 +75,14 @@ class Sdk:
         self._catalogue.require(params)
         if len(images) > self._settings.max_images:
             raise MienError(Code.TOO_MANY, f"{len(images)} images; a request may have {self._settings.max_images}")
-        outcomes = await self._worker.look(images, params)
+        describe = bool(params.estimate_face_descriptor)
+        outcomes = await self._worker.look(images, params, self._catalogue.chosen_for(params), describe=describe)
+        judged = await self._judged(outcomes, params)
         if params.aggregate_attributes:
-            _check_one_face_each(images, outcomes)
-        described = iter(await self._described(outcomes, params))
+            _check_one_face_each(images, judged)
+        described = iter(await self._described(judged, params))
         results = []
-        for image, outcome in zip(images, outcomes, strict=True):
+        for image, outcome in zip(images, judged, strict=True):
             if isinstance(outcome, MienError):
                 results.append(_failed(image, outcome))
             else:
@@ -86,22 +94,55 @@ class Sdk:
             models=self._catalogue.models_for(params),
         )
 
-    async def _described(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[Descriptor | None]:
+    async def _judged(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[_Judged | MienError]:
+        """Everything estimated, and the faces that thresholds and states reject set apart."""
+        findings = iter(await self._worker.estimate([face for seen in _good(outcomes) for face in seen.faces]))
+        judged: list[_Judged | MienError] = []
+        for outcome in outcomes:
+            if isinstance(outcome, MienError):
+                judged.append(outcome)
+            else:
+                judged.append(_judge(outcome, [next(findings) for _ in outcome.faces], params))
+        return judged
+
+    async def _described(self, judged: Sequence[_Judged | MienError], params: SdkParams) -> list[Descriptor | None]:
         """The descriptor of every face that was kept, image after image."""
-        faces = [face for outcome in outcomes if isinstance(outcome, Seen) for face in outcome.kept]
+        faces = [face for each in _good(judged) for face, _ in each.kept]
         if not params.estimate_face_descriptor:
             return [None] * len(faces)
-        found = await self._worker.describe([face.chip for face in faces])
-        return [_descriptor(values, face.fitness) for values, face in zip(found, faces, strict=True)]
+        version, found = self._worker.descriptor_version, await self._worker.describe(faces)
+        return [_descriptor(version, values, face.fitness) for values, face in zip(found, faces, strict=True)]
 
 
-def _descriptor(values: NDArray[np.floating], score: float) -> Descriptor:
-    return Descriptor(version=CURRENT_FACE, data=values.astype("<f4").tobytes(), score=score)
+class _Judged(NamedTuple):
+    """One picture: the faces that stay, with what was found of each, and those that do not, with the reasons."""
+
+    exif: dict[str, Any] | None
+    kept: list[tuple[Face, Findings]]
+    dropped: list[tuple[Face, Findings, list[FilterReason]]]
 
 
-def _check_one_face_each(images: list[Image], outcomes: Sequence[Seen | MienError]) -> None:
-    for image, outcome in zip(images, outcomes, strict=True):
-        if isinstance(outcome, Seen) and len(outcome.kept) > 1:
+def _good(outcomes: Sequence[T | MienError]) -> Iterator[T]:
+    return (outcome for outcome in outcomes if not isinstance(outcome, MienError))
+
+
+def _judge(seen: Seen, findings: list[Findings], params: SdkParams) -> _Judged:
+    judged = _Judged(seen.exif, [], [])
+    for face, found in zip(seen.faces, findings, strict=True):
+        if reasons := reasons_to_drop(found, face.fitness, params):
+            judged.dropped.append((face, found, reasons))
+        else:
+            judged.kept.append((face, found))
+    return judged
+
+
+def _descriptor(version: int, values: NDArray[np.floating], score: float) -> Descriptor:
+    return Descriptor(version=version, data=values.astype("<f4").tobytes(), score=score)
+
+
+def _check_one_face_each(images: list[Image], judged: Sequence[_Judged | MienError]) -> None:
+    for image, outcome in zip(images, judged, strict=True):
+        if isinstance(outcome, _Judged) and len(outcome.kept) > 1:
             raise MienError(
                 Code.SEVERAL_FACES,
                 f"{image.filename}: {len(outcome.kept)} faces; aggregate_attributes needs one per image, "
@@ -113,32 +154,35 @@ def _failed(image: Image, error: MienError) -> ImageResult:
     return ImageResult(filename=image.filename, status=0, error=ErrorBody(**error.body()))
 
 
-def _seen(image: Image, seen: Seen, descriptors: list[Descriptor | None], params: SdkParams) -> ImageResult:
+def _seen(image: Image, judged: _Judged, descriptors: list[Descriptor | None], params: SdkParams) -> ImageResult:
     return ImageResult(
         filename=image.filename,
         status=1,
         error=ErrorBody(**success_body()),
-        exif=seen.exif,
+        exif=judged.exif,
         persons=[
-            Person(face=_result(face, params, descriptor))
-            for face, descriptor in zip(seen.kept, descriptors, strict=True)
+            Person(face=_result(face, found, params, descriptor))
+            for (face, found), descriptor in zip(judged.kept, descriptors, strict=True)
         ],
-        filtered=[FilteredFace(face=_result(face, params), filter_reasons=reasons) for face, reasons in seen.dropped],
+        filtered=[
+            FilteredFace(face=_result(face, found, params), filter_reasons=reasons)
+            for face, found, reasons in judged.dropped
+        ],
     )
 
 
-def _result(face: Face, params: SdkParams, descriptor: Descriptor | None = None) -> FaceResult:
+def _result(face: Face, found: Findings, params: SdkParams, descriptor: Descriptor | None = None) -> FaceResult:
     """Only what was asked for: a threshold makes an estimation without returning it."""
     points = face.landmarks if params.estimate_landmarks5 else None
     return FaceResult(
         rect=face.rect,
         score=face.score,
         landmarks5=None if points is None else [(round(float(x)), round(float(y))) for x, y in points],
+        landmarks68=found.get("landmarks68") if params.estimate_landmarks68 else None,
         attributes=FaceAttributes(
-            head_pose=face.pose if params.estimate_head_pose else None,
-            quality=face.quality if params.estimate_quality else None,
+            **{field: found.get(field) for flag, field in FACE_FIELDS.items() if getattr(params, flag)}
         ),
-        warp=face.warp if params.estimate_face_warp else None,
+        warp=face.warp,
         descriptor=descriptor,
     )
 
@@ -150,21 +194,9 @@ def _aggregate(results: list[ImageResult]) -> FaceAggregate | None:
         return None
     descriptors = [face.descriptor for face in faces if face.descriptor]
     return FaceAggregate(
-        attributes=FaceAttributes(
-            head_pose=_mean([face.attributes.head_pose for face in faces if face.attributes.head_pose]),
-            quality=_mean([face.attributes.quality for face in faces if face.attributes.quality]),
-        ),
+        attributes=together([face.attributes for face in faces]),
         descriptor=_merged(descriptors) if descriptors else None,
     )
-
-
-def _mean(estimations: list[M]) -> M | None:
-    """The field-wise mean of estimations that are made of numbers."""
-    if not estimations:
-        return None
-    fields = type(estimations[0]).model_fields
-    means = {name: float(np.mean([getattr(each, name) for each in estimations])) for name in fields}
-    return type(estimations[0]).model_validate(means)
 
 
 def _merged(descriptors: list[Descriptor]) -> Descriptor:
@@ -172,4 +204,5 @@ def _merged(descriptors: list[Descriptor]) -> Descriptor:
     vectors = np.stack([vector(each.version, each.data) for each in descriptors])
     scores = np.array([each.score or 0.0 for each in descriptors])
     weights = scores if scores.any() else None
-    return _descriptor(np.average(vectors, axis=0, weights=weights), float(np.average(scores, weights=weights)))
+    mean = np.average(vectors, axis=0, weights=weights)
+    return _descriptor(descriptors[0].version, mean, float(np.average(scores, weights=weights)))

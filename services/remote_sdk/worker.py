@@ -6,7 +6,8 @@ import asyncio
 import io
 import os
 import time
-from typing import Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -18,54 +19,49 @@ from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Image, SdkParams
 from services.remote_sdk.batcher import Batcher, Pool
-from services.remote_sdk.networks.dlib_format import FormatError
-from services.remote_sdk.networks.files import ModelCorrupt, ModelMissing
-from services.remote_sdk.networks.landmarks import Landmarks5
-from services.remote_sdk.networks.mmod import FaceDetector
-from services.remote_sdk.networks.precision import DeviceMissing, Precision, choose
-from services.remote_sdk.networks.resnet import FaceDescriber
-from services.remote_sdk.stages.chain import Chain, Job, Search, Seen
-from services.remote_sdk.stages.decode import Limits, Pixels
-from services.remote_sdk.stages.quality import CHIP_SIZE
+from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.engines.port import Where
+from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.loading import Models, open_models, where
+from services.remote_sdk.stages.chain import WARP_SIZE, Chain, Face, Job, Seen, warp_view
+from services.remote_sdk.stages.decode import Limits
+
+T = TypeVar("T")
 
 WARM_S = Gauge("mien_sdk_warm_seconds", "How long loading and warming the models took")
+RUNS = Gauge(
+    "mien_sdk_model", "1 for each model in use, and where it runs", ["model", "provider", "device", "precision"]
+)
 
 _CPU_PICTURES, _CUDA_PICTURES = 1, 8
 """Pictures a thread takes at once. On a core a second picture in the detector's net saves nothing and waits longer."""
-_CPU_CHIPS, _CUDA_CHIPS = 32, 256
+_CPU_CROPS, _CUDA_CROPS = 32, 256
 """Where the speed per face stops growing (reference measurements of the descriptor network)."""
 
 Vector = NDArray[np.float32]
 
-_FORMATS = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
-
-
-class _Models(NamedTuple):
-    precision: Precision
-    detector: FaceDetector
-    landmarks: Landmarks5
-    describer: FaceDescriber
-
 
 class _Stages(NamedTuple):
-    """What runs on the threads, once the models are loaded."""
+    """What runs on the threads, once the models are loaded. Estimators and the describer go by their models' names."""
 
-    device: Literal["cpu", "cuda"]
-    precision: Literal["fp32", "bf16"]
-    describing: Batcher[Pixels, Vector]
+    models: Models
+    describing: Batcher[Any, Vector]
+    estimating: Mapping[str, Batcher[Any, Findings]]
     looking: Batcher[Job, Seen]
 
 
 class Worker:
-    """Finds and describes faces on compute threads, never on the event loop.
+    """Finds, estimates and describes faces on compute threads, never on the event loop.
 
     ``settings.workers`` threads (0: one per core), each with one thread of torch: several small computations side by
     side are faster than one at a time on all cores, and OpenMP's threads would spin while they wait for each other.
     """
 
-    def __init__(self, settings: SdkSettings) -> None:
+    def __init__(self, settings: SdkSettings, catalogue: Catalogue) -> None:
         self._settings = settings
-        self._pool = Pool(settings.workers or os.cpu_count() or 1, prepare=lambda: torch.set_num_threads(1))
+        self._catalogue = catalogue
+        self._threads = settings.workers or os.cpu_count() or 1
+        self._pool = Pool(self._threads, prepare=lambda: torch.set_num_threads(1))
         self._started: _Stages | None = None
         self.ready = False
 
@@ -74,14 +70,22 @@ class Worker:
 
         Raises ENGINE_FAILED with the reason when a model file is missing or damaged, or the device is not there.
         """
-        self._started = self._staged(await asyncio.to_thread(self._load))
+        models = await asyncio.to_thread(open_models, self._settings, self._catalogue, self._threads)
+        self._started = self._staged(models)
+        for name, at in models.where.items():
+            RUNS.labels(name, at.provider, at.device, at.precision).set(1)
         self._pool.start()
 
     async def warm(self) -> None:
         """Run everything once: the first pass through a network allocates and chooses kernels."""
         started = time.perf_counter()
-        await self.look([Image(filename="warm", data=_grey_jpeg())], SdkParams())
-        await self.describe([np.zeros((CHIP_SIZE, CHIP_SIZE, 3), np.uint8)])
+        await self.look([Image(filename="warm", data=_grey_jpeg())], SdkParams(), ())
+        models = self._stages.models
+        name, describer = models.describer
+        grey = warp_view(np.full((WARP_SIZE, WARP_SIZE, 3), 128, np.uint8))
+        await _results(self._stages.describing, [describer.crop(grey)])
+        for name, estimator in models.estimators.items():
+            await _results(self._stages.estimating[name], [estimator.crop(grey)])
         WARM_S.set(time.perf_counter() - started)
         self.ready = True
 
@@ -90,32 +94,58 @@ class Worker:
         await self._pool.stop()
 
     @property
-    def device(self) -> Literal["cpu", "cuda"]:
-        return self._stages.device
+    def runs(self) -> Where:
+        """Where torch runs the built-in networks. Raises OVERLOADED until they are loaded."""
+        return where(self._stages.models.precision)
+
+    def where(self, model: str) -> Where | None:
+        """Where a model runs; None for one that is not in use."""
+        return self._started.models.where.get(model) if self._started else None
 
     @property
-    def precision(self) -> Literal["fp32", "bf16"]:
-        return self._stages.precision
+    def descriptor_version(self) -> int:
+        """The version of the descriptors that :meth:`describe` gives."""
+        return self._stages.models.describer[1].version
 
-    async def look(self, images: list[Image], params: SdkParams) -> list[Seen | MienError]:
+    async def look(
+        self, images: list[Image], params: SdkParams, models: Sequence[str], *, describe: bool = False
+    ) -> list[Seen | MienError]:
         """What is in each picture, or why it failed, in order. See :meth:`Chain.run`.
 
+        Its faces are cropped for :meth:`estimate` by the ``models`` among the estimators, and for :meth:`describe`.
         Raises OVERLOADED when too many pictures wait or one of these waited too long.
         """
-        outcomes = await self._stages.looking.submit([Job(image, params) for image in images])
+        stages = self._stages
+        wanted = (*(name for name in models if name in stages.estimating), *[stages.models.describer[0]] * describe)
+        outcomes = await stages.looking.submit([Job(image, params, wanted) for image in images])
         for outcome in outcomes:
             if isinstance(outcome, BaseException) and not _of_one_picture(outcome):
                 raise outcome
         return outcomes  # type: ignore[return-value]
 
-    async def describe(self, chips: list[Pixels]) -> list[Vector]:
-        """The descriptor (128,) of each chip, uint8 (150, 150, 3); chips of all callers go through together."""
-        vectors = []
-        for outcome in await self._stages.describing.submit(chips):
-            if isinstance(outcome, BaseException):
-                raise outcome
-            vectors.append(outcome)
-        return vectors
+    async def estimate(self, faces: Sequence[Face]) -> list[Findings]:
+        """What was measured of each face and what the estimators it was cropped for find, in order.
+
+        Every estimator sees the faces of all callers in batches of its own, and all of them run at once.
+        """
+        estimating = self._stages.estimating
+        findings = [dict(face.findings) for face in faces]
+
+        async def run(name: str, batcher: Batcher[Any, Findings]) -> None:
+            which = [number for number, face in enumerate(faces) if name in face.crops]
+            results = await _results(batcher, [faces[number].crops[name] for number in which])
+            for number, found in zip(which, results, strict=True):
+                findings[number].update(found)
+
+        used = {name for face in faces for name in face.crops}
+        await asyncio.gather(*(run(name, batcher) for name, batcher in estimating.items() if name in used))
+        return findings
+
+    async def describe(self, faces: Sequence[Face]) -> list[Vector]:
+        """The descriptor, float32 (length,), of each face that :meth:`look` cropped for it; those of all callers go
+        through together."""
+        name = self._stages.models.describer[0]
+        return await _results(self._stages.describing, [face.crops[name] for face in faces])
 
     @property
     def _stages(self) -> _Stages:
@@ -123,40 +153,45 @@ class Worker:
             raise MienError(Code.OVERLOADED, "models are loading", retry_after_s=5)
         return self._started
 
-    def _load(self) -> _Models:
-        settings = self._settings
-        try:
-            precision = choose(settings.device, _FORMATS[settings.precision])  # type: ignore[arg-type]
-            return _Models(precision, FaceDetector(precision), Landmarks5(), FaceDescriber(precision))
-        except (ModelMissing, ModelCorrupt, FormatError, DeviceMissing) as fault:
-            raise MienError(Code.ENGINE_FAILED, f"remote_sdk cannot start: {fault}") from fault
-
-    def _staged(self, models: _Models) -> _Stages:
-        def describe(chips: list[Pixels]) -> list[Vector | Exception]:
-            return list(models.describer.describe(np.stack(chips)))
-
+    def _staged(self, models: Models) -> _Stages:
         settings, on_gpu = self._settings, models.precision.device.type == "cuda"
-        search = Search(settings.detect_long_side, settings.detect_pyramid, settings.detect_threshold)
-        limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+        most = _CUDA_CROPS if on_gpu else _CPU_CROPS
+        # Added to the pool last first: descriptions finish pictures that were begun.
         return _Stages(
-            device="cuda" if on_gpu else "cpu",
-            precision="bf16" if models.precision.dtype is torch.bfloat16 else "fp32",
-            # Added to the pool first: descriptions finish pictures that were begun.
-            describing=Batcher(
-                self._pool,
-                "describe",
-                describe,
-                _CUDA_CHIPS if on_gpu else _CPU_CHIPS,
-            ),
+            models=models,
+            describing=Batcher(self._pool, "describe", models.describer[1].run, most),  # type: ignore[arg-type]
+            estimating={
+                name: Batcher(self._pool, name, estimator.run, most)  # type: ignore[arg-type]
+                for name, estimator in models.estimators.items()
+            },
             looking=Batcher(
                 self._pool,
                 "look",
-                Chain(models.detector, models.landmarks, search, limits).run,
+                _chain(models, Limits(settings.max_image_bytes, settings.max_image_pixels)).run,
                 _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
             ),
         )
+
+
+def _chain(models: Models, limits: Limits) -> Chain:
+    name, describer = models.describer
+    croppers: dict[str, Callable[..., Any]] = {each: one.crop for each, one in models.estimators.items()}
+    on_warps = {each for each, one in models.estimators.items() if one.on_warps}
+    return Chain(
+        models.detector, models.landmarks, limits, croppers | {name: describer.crop}, frozenset(on_warps | {name})
+    )
+
+
+async def _results(batcher: Batcher[Any, T], items: list[Any]) -> list[T]:
+    """The outcomes of a batcher; the first failure among them is raised."""
+    results = []
+    for outcome in await batcher.submit(items):
+        if isinstance(outcome, BaseException):
+            raise outcome
+        results.append(outcome)
+    return results
 
 
 def _of_one_picture(outcome: BaseException) -> bool:

@@ -164,6 +164,10 @@ class Estimator(Wire):
     source: str | None = None
     missing: str | None = Field(default=None, description="what to install, when not available")
     descriptor_version: int | None = None
+    warnings: list[str] = Field(default=[], description="what to know before relying on the model")
+    provider: str | None = Field(default=None, description="library that runs the network, and its version")
+    device: Literal["cpu", "cuda"] | None = Field(default=None, description="where the network really runs")
+    precision: Literal["fp32", "bf16"] | None = Field(default=None, description="in which numbers it really computes")
 
 
 class Capabilities(Wire):

@@ -46,6 +46,11 @@ def chip_transform(landmarks: NDArray[np.floating], size: int = 150, padding: fl
     return np.concatenate([columns, np.stack([shift.real, shift.imag], -1)[..., None]], axis=-1)
 
 
+def template(size: int = 150, padding: float = 0.25) -> NDArray[np.float64]:
+    """Where the five points of a face lie in its chip, (5, 2), in pixels; see `chip_transform`."""
+    return (padding + _TEMPLATE) / (2 * padding + 1) * size
+
+
 def to_image(transform: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
     """Points (n, k, 2) of chips in pixels of their images; transform (n, 2, 3) from `chip_transform`."""
     return points @ transform[:, :, :2].transpose(0, 2, 1) + transform[:, None, :, 2]
@@ -96,8 +101,7 @@ def _squares(
     landmarks: NDArray[np.floating], size: int, padding: float
 ) -> tuple[Complex, NDArray[np.float64], Complex]:
     """Centres, sides and directions (n,), see _Square."""
-    template = plane((padding + _TEMPLATE) / (2 * padding + 1) * size)
-    turn, shift = fit(template, plane(landmarks))
+    turn, shift = fit(plane(template(size, padding)), plane(landmarks))
     scale = np.abs(turn)
     return turn * (1 + 1j) * size / 2 + shift, scale * size, turn / scale
 

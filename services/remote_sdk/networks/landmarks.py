@@ -3,8 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from services.remote_sdk.models.files import ModelFile
+from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.dlib_format import ShapePredictor, read_shape_predictor
-from services.remote_sdk.networks.files import ModelFile, locate
 from services.remote_sdk.networks.similarity import fit, plane
 
 Image = NDArray[np.uint8]
@@ -18,7 +19,7 @@ class Landmarks5:
 
         Raises ModelMissing, ModelCorrupt, or FormatError when the file holds something else.
         """
-        self.file = file or locate("dlib-sp5")
+        self.file = file or builtin("dlib-sp5")
         predictor = read_shape_predictor(self.file.read())
         self._initial = predictor.initial
         self._cascades = [_Cascade(predictor, index) for index in range(len(predictor.anchor))]

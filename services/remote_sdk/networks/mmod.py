@@ -13,9 +13,10 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from services.remote_sdk.models.files import ModelFile
+from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.convolution import folded, module
 from services.remote_sdk.networks.dlib_format import Convolution, FormatError, MmodOptions, read_network
-from services.remote_sdk.networks.files import ModelFile, locate
 from services.remote_sdk.networks.precision import Precision, choose
 from services.remote_sdk.networks.pyramid import Canvas, layout
 
@@ -54,7 +55,7 @@ class FaceDetector:
         Raises ModelMissing, ModelCorrupt, or FormatError when the file holds another network.
         """
         self.precision = precision or choose()
-        self.file = file or locate("dlib-mmod")
+        self.file = file or builtin("dlib-mmod")
         network = read_network(self.file.read())
         if network.options is None or len(network.options.windows) != 1:
             raise FormatError("a face detector has MMOD options with one window")

@@ -27,6 +27,10 @@ class Precision:
     device: torch.device
     dtype: torch.dtype
 
+    @property
+    def is_bf16(self) -> bool:
+        return self.dtype is torch.bfloat16
+
 
 def choose(device: Device = "auto", dtype: Format = "auto") -> Precision:
     """Choose device and format. "auto": CUDA if there is one, bf16 where it is faster, else fp32.

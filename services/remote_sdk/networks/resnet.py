@@ -6,6 +6,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from services.remote_sdk.models.files import ModelFile
+from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.convolution import folded, module, on_pixels
 from services.remote_sdk.networks.dlib_format import (
     AddPrevious,
@@ -16,7 +18,6 @@ from services.remote_sdk.networks.dlib_format import (
     Pool,
     read_network,
 )
-from services.remote_sdk.networks.files import ModelFile, locate
 from services.remote_sdk.networks.precision import Precision, choose
 
 CHIP_SIZE = 150
@@ -35,7 +36,7 @@ class FaceDescriber:
         Raises ModelMissing, ModelCorrupt, or FormatError when the file holds another network.
         """
         self.precision = precision or choose()
-        self.file = file or locate("dlib-resnet")
+        self.file = file or builtin("dlib-resnet")
         network = read_network(self.file.read())
         self._body, self._head = _build(folded(network.layers), network.mean, self.precision)
         self._batch = _CUDA_BATCH if self.precision.device.type == "cuda" else _CPU_BATCH

@@ -1,25 +1,27 @@
-"""The stages of one picture up to its descriptors: decode, detect, landmarks, chips, pose and quality, thresholds."""
+"""The stages of one picture up to what is cut out of it: decode, detect, landmarks, chips, pose and quality, crops."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import HeadPose, Quality, Rect
-from libs.common.wire.sdk import FilterReason, Image, SdkParams
-from services.remote_sdk.networks.chip import face_chips
+from libs.common.wire.estimations import HeadPose, Rect
+from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.detectors.port import Detection, Detector
+from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.networks.chip import face_chips, template
 from services.remote_sdk.networks.landmarks import Landmarks5
-from services.remote_sdk.networks.mmod import Face as Box
-from services.remote_sdk.networks.mmod import FaceDetector
+from services.remote_sdk.stages.crops import Box
 from services.remote_sdk.stages.decode import Limits, Picture, Pixels, decode, encode_jpeg
 from services.remote_sdk.stages.pose import head_pose
 from services.remote_sdk.stages.quality import CHIP_SIZE, measure, part_inside, score
-from services.remote_sdk.stages.rules import chosen, reasons_to_drop
+from services.remote_sdk.stages.rules import chosen
+from services.remote_sdk.stages.view import FaceView, Points, box_of
 
 CHIP_PADDING = 0.25
 WARP_SIZE, WARP_PADDING = 250, 0.75
@@ -31,60 +33,59 @@ RAW, FACE_WARP = 0, 1
 MAX_BOXES = 100
 _BOX_MARGIN = 0.5  # of the box, on every side: the detector needs to see around a face
 _BOX_LONG_SIDE = 400  # pixels of a scaled crop: the face in it is some 200, the detector starts at 80
-_CONFIDENCE_RATE = 2.5
+_SQUARE = 1.1  # sides of a box that differ less are those of dlib's own detector
+_DLIB_SIDE = 0.93  # of dlib's boxes, in roots of the area of YuNet's about the same 116 faces
+
+Cropper = Callable[[FaceView], Any]
 
 
 class Job(NamedTuple):
-    """One picture and what is asked of it."""
+    """One picture, what is asked of it, and the names of those for whom its faces are cropped."""
 
     image: Image
     params: SdkParams
+    wanted: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Face:
-    """A face as far as it is known before it is described.
+    """A face as far as it is known before networks estimate and describe it.
 
-    ``score``: detector's confidence, 0..1. ``landmarks``: float32 (5, 2), and ``pose``; both None for a warp.
-    ``fitness``: the score for recognition, 0..1. ``chip``: uint8 (150, 150, 3). ``warp``: a JPEG of 250 x 250.
+    ``score``: detector's confidence, 0..1. ``landmarks``: float32 (5, 2), those of the detector where it finds some,
+    else dlib's; None for a warp. ``fitness``: the score for recognition, 0..1. ``findings``: what was measured:
+    quality, and for a face in a picture its pose. ``crops``: what each of ``Job.wanted`` needs. ``warp``: a JPEG of
+    250 x 250, where it was asked for.
     """
 
     rect: Rect
     score: float
-    landmarks: NDArray[np.float32] | None
-    pose: HeadPose | None
-    quality: Quality
+    landmarks: Points | None
     fitness: float
-    chip: Pixels
+    findings: Findings
+    crops: Mapping[str, Any]
     warp: bytes | None = None
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What was found in one picture; ``kept`` has the largest face first."""
+    """What was found in one picture; the largest face first."""
 
     exif: dict[str, Any] | None
-    kept: list[Face]
-    dropped: list[tuple[Face, list[FilterReason]]]
+    faces: list[Face]
 
 
 @dataclass(frozen=True)
-class Search:
-    """How faces are searched for; see :meth:`FaceDetector.detect`."""
-
-    long_side: int
-    pyramid: float
-    threshold: float
-
-
 class Chain:
-    """Runs the stages on a batch of pictures. Holds only networks: any number of threads may run it at once."""
+    """Runs the stages on a batch of pictures. Holds only networks: any number of threads may run it at once.
 
-    def __init__(self, detector: FaceDetector, landmarks: Landmarks5, search: Search, limits: Limits) -> None:
-        self._detector = detector
-        self._landmarks = landmarks
-        self._search = search
-        self._limits = limits
+    ``croppers`` cut out of a face what the estimators need; one that is not in ``for_warps`` is not asked about warps.
+    """
+
+    detector: Detector
+    landmarks: Landmarks5
+    limits: Limits
+    croppers: Mapping[str, Cropper] = field(default_factory=dict)
+    for_warps: frozenset[str] = frozenset()
 
     def run(self, jobs: list[Job]) -> list[Seen | Exception]:
         """What each picture gave, or why it gave nothing: IMAGE_TOO_LARGE, CONTENT_MISMATCH, BROKEN_IMAGE,
@@ -99,13 +100,13 @@ class Chain:
         boxes = self._detect([(jobs[number], picture.pixels) for number, picture in pictures.items()])
         for (number, picture), found in zip(pictures.items(), boxes, strict=True):
             try:
-                outcomes[number] = self._examine(jobs[number].params, picture, found)
+                outcomes[number] = Seen(picture.exif, self._examine(jobs[number], picture.pixels, found))
             except MienError as error:
                 outcomes[number] = error
         return [outcomes[number] for number in range(len(jobs))]
 
     def _decode(self, job: Job) -> Picture:
-        image, params = job
+        image, params = job.image, job.params
         if len(image.face_bounding_boxes or []) > MAX_BOXES:
             raise MienError(
                 Code.TOO_MANY, f"{len(image.face_bounding_boxes or [])} boxes; a picture may have {MAX_BOXES}"
@@ -113,7 +114,7 @@ class Chain:
         picture = decode(
             image.data,
             image.content_type,
-            self._limits,
+            self.limits,
             upright=bool(params.use_exif_info),
             with_exif=bool(params.extract_exif),
         )
@@ -125,101 +126,126 @@ class Chain:
             )
         return picture
 
-    def _detect(self, pictures: list[tuple[Job, Pixels]]) -> list[list[Box]]:
+    def _detect(self, pictures: list[tuple[Job, Pixels]]) -> list[list[Detection]]:
         """The boxes of every picture; none where there is nothing to search for."""
-        boxes: list[list[Box]] = [[] for _ in pictures]
+        boxes: list[list[Detection]] = [[] for _ in pictures]
         whole = []
-        for number, ((image, params), pixels) in enumerate(pictures):
-            if params.image_type != RAW or not params.detect_face:
+        for number, (job, pixels) in enumerate(pictures):
+            if job.params.image_type != RAW or not job.params.detect_face:
                 continue
-            if image.face_bounding_boxes:
-                boxes[number] = self._detect_in(pixels, image.face_bounding_boxes)
+            if job.image.face_bounding_boxes:
+                boxes[number] = self._detect_in(pixels, job.image.face_bounding_boxes)
             else:
                 whole.append(number)
-        found = self._detected([pictures[number][1] for number in whole], self._search.long_side)
+        found = self.detector.detect([pictures[number][1] for number in whole])
         for number, faces in zip(whole, found, strict=True):
             boxes[number] = faces
         return boxes
 
-    def _detected(self, images: list[Pixels], long_side: int) -> list[list[Box]]:
-        return self._detector.detect(images, long_side, self._search.pyramid, self._search.threshold)
-
-    def _detect_in(self, pixels: Pixels, hints: list[Rect]) -> list[Box]:
+    def _detect_in(self, pixels: Pixels, hints: list[Rect]) -> list[Detection]:
         """The face each hint means: the best one whose centre lies in the hint. A hint without a face gives nothing."""
         crops = [crop for hint in hints if (crop := _crop(pixels, hint))]
-        found = self._detected([crop.pixels for crop in crops], _BOX_LONG_SIDE)
+        found = self.detector.detect([crop.pixels for crop in crops], _BOX_LONG_SIDE)
         best = (_best_in(crop, boxes) for crop, boxes in zip(crops, found, strict=True))
         return [box for box in best if box]
 
-    def _examine(self, params: SdkParams, picture: Picture, boxes: list[Box]) -> Seen:
-        if params.image_type == FACE_WARP:
-            faces = [_warp_face(picture.pixels)]
-        else:
-            faces = self._faces(picture.pixels, chosen([_Boxed.of(box) for box in boxes], params.multiface_policy))
-        judged = [(face, reasons_to_drop(face.pose, face.fitness, params)) for face in faces]
-        kept = [face for face, reasons in judged if not reasons]
-        if params.estimate_face_warp:
-            kept = _with_warps(picture.pixels, kept)
-        return Seen(picture.exif, kept, [(face, reasons) for face, reasons in judged if reasons])
+    def _examine(self, job: Job, pixels: Pixels, found: list[Detection]) -> list[Face]:
+        if job.params.image_type == FACE_WARP:
+            return [self._face_of_warp(job, pixels)]
+        boxed = chosen([_Boxed.of(each) for each in found], job.params.multiface_policy)
+        views = self._views(pixels, [each.found for each in boxed])
+        return [self._face(job, one, view) for one, view in zip(boxed, views, strict=True)]
 
-    def _faces(self, pixels: Pixels, boxed: list[_Boxed]) -> list[Face]:
-        if not boxed:
+    def _views(self, pixels: Pixels, found: list[Detection]) -> list[FaceView]:
+        if not found:
             return []
-        points = self._landmarks.locate([pixels], [np.array([each.edges for each in boxed])])
-        chips = face_chips(pixels, points, CHIP_SIZE, CHIP_PADDING)
-        return [_face(pixels, *each) for each in zip(boxed, points, chips, strict=True)]
+        corners = self.landmarks.locate([pixels], [np.array([_landmark_box(each) for each in found])])
+        chips = face_chips(pixels, corners, CHIP_SIZE, CHIP_PADDING)
+        return [
+            FaceView(pixels, _box(face, five), five, face.points, chip, measure(chip), head_pose(five))
+            for face, five, chip in zip(found, corners, chips, strict=True)
+        ]
+
+    def _face(self, job: Job, boxed: _Boxed, view: FaceView) -> Face:
+        return Face(
+            rect=boxed.rect,
+            score=boxed.score,
+            landmarks=view.corners if view.points is None else view.points,
+            fitness=_fitness(boxed, view),
+            findings={"quality": view.quality, "head_pose": view.pose},
+            crops={name: self.croppers[name](view) for name in job.wanted},
+            warp=encode_jpeg(_warp(view)) if job.params.estimate_face_warp else None,
+        )
+
+    def _face_of_warp(self, job: Job, pixels: Pixels) -> Face:
+        """Of a face whose landmarks and pose are not known: those of the view are only what a warp is made by."""
+        view = warp_view(pixels)
+        return Face(
+            rect=Rect(x=0, y=0, width=WARP_SIZE, height=WARP_SIZE),
+            score=1.0,
+            landmarks=None,
+            fitness=score(view.quality),
+            findings={"quality": view.quality},
+            crops={name: self.croppers[name](view) for name in job.wanted if name in self.for_warps},
+            warp=encode_jpeg(pixels) if job.params.estimate_face_warp else None,
+        )
+
+
+def warp_view(pixels: Pixels) -> FaceView:
+    """The face of a warp, uint8 (250, 250, 3), taken for what :data:`WARP_SIZE` says it is: its middle is the chip."""
+    edge = (WARP_SIZE - CHIP_SIZE) // 2
+    chip = np.ascontiguousarray(pixels[edge:-edge, edge:-edge])
+    corners = template(WARP_SIZE, WARP_PADDING).astype(np.float32)
+    return FaceView(pixels, box_of(corners), corners, None, chip, measure(chip), HeadPose(pitch=0, roll=0, yaw=0))
 
 
 class _Boxed(NamedTuple):
-    """A detected face: in whole pixels for the wire, and by its exact edges for the landmarks."""
+    """A detected face, and its box in whole pixels for the wire."""
 
     rect: Rect
-    score: float
-    edges: tuple[float, float, float, float]
+    found: Detection
+
+    @property
+    def score(self) -> float:
+        return self.found.score
 
     @classmethod
-    def of(cls, box: Box) -> _Boxed:
+    def of(cls, box: Detection) -> _Boxed:
         x, y = round(box.left), round(box.top)
         rect = Rect(x=x, y=y, width=max(round(box.right) - x + 1, 1), height=max(round(box.bottom) - y + 1, 1))
-        return cls(rect, _confidence(box.score), (box.left, box.top, box.right, box.bottom))
+        return cls(rect, box)
 
 
-def _confidence(margin: float) -> float:
-    """The detector's margin (0 to about 1.2) on a scale of 0..1: 0.2 becomes 0.39, 0.5 0.71 and 1.0 0.92."""
-    return round(1 - math.exp(-_CONFIDENCE_RATE * max(margin, 0.0)), 4)
+def _landmark_box(found: Detection) -> tuple[float, float, float, float]:
+    """Where the landmarks are sought: in a square as dlib's detector gives it, for it was learnt in those."""
+    if max(found.width, found.height) < _SQUARE * min(found.width, found.height):
+        return found.left, found.top, found.right, found.bottom
+    x, y = found.centre
+    half = (_DLIB_SIDE * math.sqrt(found.width * found.height) - 1) / 2
+    return x - half, y - half, x + half, y + half
 
 
-def _face(pixels: Pixels, boxed: _Boxed, points: NDArray[np.float32], chip: Pixels) -> Face:
-    pose, quality = head_pose(points), measure(chip)
-    height, width = pixels.shape[:2]
-    fitness = score(
-        quality,
+def _box(found: Detection, corners: Points) -> Box:
+    """From forehead to chin: as a detector that gives points sees it, else about the corners."""
+    if found.points is None:
+        return box_of(corners)
+    return Box(found.left, found.top, found.right + 1, found.bottom + 1)
+
+
+def _fitness(boxed: _Boxed, view: FaceView) -> float:
+    points = view.corners
+    height, width = view.pixels.shape[:2]
+    return score(
+        view.quality,
         eyes_px=float(np.linalg.norm(points[0] + points[1] - points[2] - points[3])) / 2,
-        pose=pose,
+        pose=view.pose,
         confidence=boxed.score,
         inside=part_inside(boxed.rect, width, height),
     )
-    return Face(boxed.rect, boxed.score, points, pose, quality, fitness, chip)
 
 
-def _warp_face(pixels: Pixels) -> Face:
-    """A warp is taken for what :data:`WARP_SIZE` says it is: its middle is the chip, its whole the face."""
-    edge = (WARP_SIZE - CHIP_SIZE) // 2
-    chip = np.ascontiguousarray(pixels[edge:-edge, edge:-edge])
-    quality = measure(chip)
-    rect = Rect(x=0, y=0, width=WARP_SIZE, height=WARP_SIZE)
-    return Face(rect, 1.0, None, None, quality, score(quality), chip, encode_jpeg(pixels))
-
-
-def _with_warps(pixels: Pixels, faces: list[Face]) -> list[Face]:
-    return [
-        face if face.landmarks is None else replace(face, warp=encode_jpeg(_warp(pixels, face.landmarks)))
-        for face in faces
-    ]
-
-
-def _warp(pixels: Pixels, points: NDArray[np.float32]) -> Pixels:
-    return face_chips(pixels, points[None], WARP_SIZE, WARP_PADDING)[0]
+def _warp(view: FaceView) -> Pixels:
+    return face_chips(view.pixels, view.corners[None], WARP_SIZE, WARP_PADDING)[0]
 
 
 class _Crop(NamedTuple):
@@ -240,18 +266,13 @@ def _crop(pixels: Pixels, hint: Rect) -> _Crop | None:
     return _Crop(np.ascontiguousarray(pixels[top:bottom, left:right]), left, top, hint)
 
 
-def _best_in(crop: _Crop, boxes: list[Box]) -> Box | None:
+def _best_in(crop: _Crop, boxes: list[Detection]) -> Detection | None:
     """The largest confident face of a crop whose centre the hint holds, in pixels of the whole picture."""
-    moved = [
-        replace(box, left=box.left + crop.x, top=box.top + crop.y, right=box.right + crop.x, bottom=box.bottom + crop.y)
-        for box in boxes
-    ]
+    moved = [box.moved(crop.x, crop.y) for box in boxes]
     meant = [box for box in moved if _centre_in(box, crop.hint)]
-    return max(
-        meant, key=lambda box: _confidence(box.score) * (box.right - box.left) * (box.bottom - box.top), default=None
-    )
+    return max(meant, key=lambda box: box.score * box.width * box.height, default=None)
 
 
-def _centre_in(box: Box, hint: Rect) -> bool:
-    x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
+def _centre_in(box: Detection, hint: Rect) -> bool:
+    x, y = box.centre
     return hint.x <= x < hint.x + hint.width and hint.y <= y < hint.y + hint.height

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol, TypeVar
 
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import HeadPose, Rect
+from libs.common.wire.estimations import DEEPFAKE, LIVENESS, MASKS, Rect, id_of
 from libs.common.wire.sdk import FilterReason, SdkParams
 
 FORBID, ALLOW, BEST = 0, 1, 2
@@ -43,18 +43,29 @@ def _area(rect: Rect) -> int:
     return rect.width * rect.height
 
 
-def reasons_to_drop(pose: HeadPose | None, fitness: float, params: SdkParams) -> list[FilterReason]:
-    """Why the thresholds reject a face; empty when they let it through. A pose that is not known passes."""
+def reasons_to_drop(findings: Mapping[str, Any], fitness: float, params: SdkParams) -> list[FilterReason]:
+    """Why the thresholds and states reject a face; empty when they let it through. What was not found passes."""
     reasons = []
+    pose = findings.get("head_pose")
     for angle in ("yaw", "pitch", "roll"):
         threshold = getattr(params, f"{angle}_threshold")
-        value = getattr(pose, angle) if pose else None
-        if threshold is not None and value is not None and abs(value) > threshold:
-            reasons.append(_reason(f"{angle}_threshold", value, threshold))
+        if pose is not None and threshold is not None and abs(getattr(pose, angle)) > threshold:
+            reasons.append(_reason(f"{angle}_threshold", getattr(pose, angle), threshold))
     if fitness < params.score_threshold:
         reasons.append(_reason("score_threshold", fitness, params.score_threshold))
+    for name, state_of in _STATES.items():
+        wanted, found = getattr(params, f"{name}_states"), findings.get(name)
+        if wanted and found is not None and (state := state_of(found)) not in wanted:
+            reasons.append(_reason(f"{name}_states", state, wanted))
     return reasons
 
 
-def _reason(name: str, value: float, threshold: float) -> FilterReason:
+_STATES: dict[str, Callable[[Any], int | None]] = {
+    "mask": lambda mask: id_of(MASKS, mask.predominant_mask),
+    "liveness": lambda liveness: id_of(LIVENESS, liveness.prediction),
+    "deepfake": lambda deepfake: id_of(DEEPFAKE, deepfake.prediction),
+}
+
+
+def _reason(name: str, value: Any, threshold: Any) -> FilterReason:
     return FilterReason(filter_name=name, object_value=value, threshold_value=threshold)

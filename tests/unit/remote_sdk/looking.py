@@ -9,19 +9,19 @@ import numpy as np
 from PIL import Image as Pillow
 
 from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.detectors.mmod import Mmod
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import choose
-from services.remote_sdk.stages.chain import Chain, Face, Job, Search, Seen
+from services.remote_sdk.stages.chain import Chain, Face, Job, Seen
 from services.remote_sdk.stages.decode import Limits, encode_jpeg
 
 
 @cache
 def chain() -> Chain:
     """With the default search, in fp32, so that results do not depend on the machine."""
-    precision = choose("cpu", "float32")
-    search = Search(long_side=1600, pyramid=2 / 3, threshold=0.0)
-    return Chain(FaceDetector(precision), Landmarks5(), search, Limits(10_000_000, 10_000_000))
+    detector, limits = Mmod(FaceDetector(choose("cpu", "float32"))), Limits(10_000_000, 10_000_000)
+    return Chain(detector, Landmarks5(), limits, {"chip": lambda view: view.chip})
 
 
 def picture(data: bytes) -> Pillow.Image:
@@ -31,7 +31,7 @@ def picture(data: bytes) -> Pillow.Image:
 @cache
 def look(data: bytes) -> Seen:
     """What one picture gave; searched for once per picture. Raises what the stages raise."""
-    [outcome] = chain().run([Job(Image(filename="photo", data=data), SdkParams())])
+    [outcome] = chain().run([Job(Image(filename="photo", data=data), SdkParams(), ("chip",))])
     if isinstance(outcome, Exception):
         raise outcome
     return outcome
@@ -39,4 +39,4 @@ def look(data: bytes) -> Seen:
 
 def face_of(photo: bytes | Pillow.Image) -> Face:
     """The largest face of a picture that has one."""
-    return look(photo if isinstance(photo, bytes) else encode_jpeg(np.asarray(photo))).kept[0]
+    return look(photo if isinstance(photo, bytes) else encode_jpeg(np.asarray(photo))).faces[0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.dlib_format import (
     Convolution,
     FormatError,
@@ -11,17 +12,16 @@ from services.remote_sdk.networks.dlib_format import (
     read_network,
     read_shape_predictor,
 )
-from services.remote_sdk.networks.files import locate
 
 
 @pytest.fixture(scope="module")
 def mmod():
-    return locate("dlib-mmod").read()
+    return builtin("dlib-mmod").read()
 
 
 @pytest.fixture(scope="module")
 def sp5():
-    return locate("dlib-sp5").read()
+    return builtin("dlib-sp5").read()
 
 
 def test_the_detector_is_read_whole(mmod):
@@ -44,7 +44,7 @@ def test_the_detector_is_read_whole(mmod):
 
 
 def test_the_descriptor_is_read_whole():
-    network = read_network(locate("dlib-resnet").read())
+    network = read_network(builtin("dlib-resnet").read())
     convolutions = [layer for layer in network.layers if isinstance(layer, Convolution)]
     head = network.layers[-1]
     assert isinstance(head, FullyConnected)

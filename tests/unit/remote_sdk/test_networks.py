@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from services.remote_sdk.networks import files
+from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
+from services.remote_sdk.models.library import Library, builtin
 from services.remote_sdk.networks.chip import chip_transform, face_chips, resized_chips, to_chip, to_image
 from services.remote_sdk.networks.dlib_format import FormatError
-from services.remote_sdk.networks.files import ModelCorrupt, ModelMissing, installed, locate
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import Face, FaceDetector
 from services.remote_sdk.networks.precision import DeviceMissing, choose
@@ -55,17 +55,17 @@ def landmarks():
 
 @pytest.fixture(scope="module")
 def dlib_detector():
-    return dlib.cnn_face_detection_model_v1(str(locate("dlib-mmod").path))
+    return dlib.cnn_face_detection_model_v1(str(builtin("dlib-mmod").path))
 
 
 @pytest.fixture(scope="module")
 def dlib_describer():
-    return dlib.face_recognition_model_v1(str(locate("dlib-resnet").path))
+    return dlib.face_recognition_model_v1(str(builtin("dlib-resnet").path))
 
 
 @pytest.fixture(scope="module")
 def dlib_landmarks():
-    return dlib.shape_predictor(str(locate("dlib-sp5").path))
+    return dlib.shape_predictor(str(builtin("dlib-sp5").path))
 
 
 @pytest.fixture(scope="module")
@@ -403,16 +403,12 @@ def test_a_chip_of_a_tiny_picture_is_cut(shape):
 
 
 def test_the_default_models_are_installed_and_intact():
-    assert [(file.name, file.task) for file in installed()] == [
-        ("dlib-resnet", "face descriptor"),
-        ("dlib-mmod", "face detection"),
-        ("dlib-sp5", "face landmarks"),
-    ]
-    assert all(file.read() for file in installed())
+    for name in ("dlib-resnet", "dlib-mmod", "dlib-sp5"):
+        assert builtin(name).read()
 
 
 def test_a_file_with_another_digest_is_refused(tmp_path):
-    original = locate("dlib-mmod")
+    original = builtin("dlib-mmod")
     tampered = tmp_path / "mmod.dat"
     tampered.write_bytes(original.path.read_bytes()[:-1] + b"\x7f")
     with pytest.raises(ModelCorrupt, match=r"mmod\.dat has sha256"):
@@ -421,20 +417,20 @@ def test_a_file_with_another_digest_is_refused(tmp_path):
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(ModelMissing, match=r"dlib-sp5 .* pip install face_recognition_models"):
-        Landmarks5(replace(locate("dlib-sp5"), path=tmp_path / "gone.dat"))
+        Landmarks5(replace(builtin("dlib-sp5"), path=tmp_path / "gone.dat"))
 
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelMissing, match="pip install face_recognition_models"):
-        files.locate("dlib-resnet")
-    assert files.installed() == []
+        builtin("dlib-resnet").read()
+    assert [model.name for model in Library(None).installed() if model.files] == []
 
 
 @pytest.mark.parametrize(("network", "name"), [(FaceDetector, "dlib-resnet"), (FaceDescriber, "dlib-mmod")])
 def test_a_file_of_another_network_is_refused(network, name):
     with pytest.raises(FormatError):
-        network(EXACT, locate(name))
+        network(EXACT, builtin(name))
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")

@@ -15,9 +15,7 @@ from tests.unit.remote_sdk.looking import face_of, picture
 
 
 def pose_of(photo: bytes | Image.Image) -> HeadPose:
-    pose = face_of(photo).pose
-    assert pose is not None
-    return pose
+    return face_of(photo).findings["head_pose"]
 
 
 def seen(pitch: float, yaw: float, roll: float) -> np.ndarray:

@@ -26,7 +26,7 @@ def face(photo: Photo) -> Face:
 
 
 def changed(face: Face, change: Callable[[Image.Image], Image.Image]) -> Quality:
-    return measure(np.asarray(change(Image.fromarray(face.chip))))
+    return measure(np.asarray(change(Image.fromarray(face.crops["chip"]))))
 
 
 def brightened(factor: float) -> Callable[[Image.Image], Image.Image]:
@@ -40,7 +40,7 @@ def falls(values: list[float]) -> bool:
 
 @PORTRAITS
 def test_a_good_portrait_is_good_in_every_respect(face: Face) -> None:
-    quality = face.quality
+    quality = face.findings["quality"]
     assert min(quality.blurriness, quality.dark, quality.illumination, quality.specularity, quality.light) > 0.85
     assert face.fitness > 0.8
 
@@ -69,7 +69,7 @@ def test_overexposure_lowers_light_and_specularity(face: Face) -> None:
 @PORTRAITS
 def test_a_shadow_on_one_side_lowers_illumination(face: Face) -> None:
     shades = [np.repeat([1, light], 75)[None, :, None] for light in (1, 0.6, 0.3, 0.1)]
-    shaded = [measure((face.chip * shade).astype(np.uint8)).illumination for shade in shades]
+    shaded = [measure((face.crops["chip"] * shade).astype(np.uint8)).illumination for shade in shades]
     assert falls(shaded)
 
 

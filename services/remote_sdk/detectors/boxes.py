@@ -1,0 +1,125 @@
+"""What detectors on networks have in common: pictures brought to size, boxes brought back, doubles dropped."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.remote_sdk.detectors.port import Detection, Pixels
+
+Floats = NDArray[np.floating]
+
+
+class Fitted(NamedTuple):
+    """A picture as a network gets it. ``scale``: its pixels per pixel of the source, along x and along y."""
+
+    pixels: Pixels
+    scale: tuple[float, float]
+
+
+class Found(NamedTuple):
+    """Boxes (n, 4), left, top, right, bottom as distances from the edges of a fitted picture, in its pixels;
+    scores (n,); points (n, 5, 2) or None; class numbers (n,) or None."""
+
+    boxes: Floats
+    scores: Floats
+    points: Floats | None = None
+    classes: NDArray[np.integer] | None = None
+
+    def only(self, which: NDArray[np.integer] | NDArray[np.bool_]) -> Found:
+        points = None if self.points is None else self.points[which]
+        classes = None if self.classes is None else self.classes[which]
+        return Found(self.boxes[which], self.scores[which], points, classes)
+
+
+def fitted(image: Pixels, long_side: int, multiple: int, largest_upscale: float) -> Fitted:
+    """Scaled to a longer side, then padded with black at right and bottom to a multiple of a number of pixels."""
+    height, width = image.shape[:2]
+    factor = min(long_side / max(height, width), largest_upscale)
+    small = (max(round(width * factor), 1), max(round(height * factor), 1))
+    padded = np.zeros((_up(small[1], multiple), _up(small[0], multiple), 3), np.uint8)
+    padded[: small[1], : small[0]] = _resized(image, small)
+    return Fitted(padded, (small[0] / width, small[1] / height))
+
+
+def stretched(image: Pixels, width: int, height: int) -> Fitted:
+    """Scaled to a width and a height, whatever that does to its shape."""
+    return Fitted(_resized(image, (width, height)), (width / image.shape[1], height / image.shape[0]))
+
+
+def _resized(image: Pixels, size: tuple[int, int]) -> Pixels:
+    if image.shape[1::-1] == size:
+        return image
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR, reducing_gap=2.0))
+
+
+def _up(value: int, multiple: int) -> int:
+    return -(-value // multiple) * multiple
+
+
+def in_groups(
+    images: list[Pixels], fit: Callable[[Pixels], Fitted], search: Callable[[list[Pixels]], list[Found]]
+) -> Iterator[tuple[int, Found]]:
+    """What ``search`` finds in pictures brought to size by ``fit``, those of one size together, each with the number
+    of its picture and in that picture's pixels. Pictures without pixels are left out."""
+    groups: dict[tuple[int, ...], list[tuple[int, Fitted]]] = defaultdict(list)
+    for number, image in enumerate(images):
+        if image.size:
+            ready = fit(image)
+            groups[ready.pixels.shape].append((number, ready))
+    for group in groups.values():
+        for (number, ready), found in zip(group, search([ready.pixels for _, ready in group]), strict=True):
+            yield number, _in_source(found, ready.scale)
+
+
+def _in_source(found: Found, scale: tuple[float, float]) -> Found:
+    points = None if found.points is None else found.points / np.array(scale)
+    return found._replace(boxes=found.boxes / np.array(scale * 2), points=points)
+
+
+def detections(found: Found, score: Callable[[float], float], labels: list[str] | None = None) -> list[Detection]:
+    """As the port wants them; ``score`` turns the network's own into one of 0..1."""
+    return [
+        Detection(
+            *(float(edge) for edge in (box[0], box[1], box[2] - 1, box[3] - 1)),
+            score=round(min(max(score(float(own)), 0.0), 1.0), 4),
+            points=None if found.points is None else found.points[number].astype(np.float32),
+            label="" if labels is None or found.classes is None else labels[int(found.classes[number])],
+        )
+        for number, (box, own) in enumerate(zip(found.boxes, found.scores, strict=True))
+    ]
+
+
+def strongest(found: Found, overlap: float) -> Found:
+    """Without the boxes that a better one of their class covers by more than ``overlap``, intersection over union;
+    best first."""
+    found = found.only(np.argsort(-found.scores, kind="stable"))
+    # Classes laid far apart from each other do not meet.
+    apart = 0.0 if found.classes is None else found.classes[:, None] * (found.boxes.max(initial=0) + 1)
+    boxes = found.boxes + apart
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while left.size:
+        kept.append(int(left[0]))
+        left = left[1:][_overlap(boxes[left[0]], boxes[left[1:]]) <= overlap]
+    return found.only(np.array(kept, np.int64))
+
+
+def _overlap(box: Floats, others: Floats) -> Floats:
+    inner = _area(np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:]))
+    union = _area(box[:2], box[2:]) + _area(others[:, :2], others[:, 2:]) - inner
+    return inner / np.maximum(union, 1e-9)
+
+
+def _area(first: Floats, last: Floats) -> Floats:
+    return np.maximum(last - first, 0).prod(-1)
+
+
+def calibrated(doubtful: float, sure: float) -> Callable[[float], float]:
+    """A network's own score on the wire's scale: ``doubtful`` becomes 0.3, ``sure`` 0.9, linear between and beyond."""
+    return lambda own: 0.3 + 0.6 * (own - doubtful) / (sure - doubtful)

@@ -1,0 +1,63 @@
+"""Detectors in the form of YOLO: rows of centre, size and class scores, in pixels of the input."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.engines.net import Loaded
+from services.remote_sdk.engines.port import Array
+from services.remote_sdk.models.manifest import BadManifest
+
+
+class Yolo:
+    """Options of the manifest: ``form``: "v5" (rows of x, y, w, h, objectness, classes) or "v8" (columns of x, y, w,
+    h, classes, and with ``points = 5`` as many of x, y, visibility); ``classes``: their names; ``wanted``: those that
+    are kept (default all); ``threshold``, ``overlap``, ``doubtful``, ``sure``."""
+
+    def __init__(self, model: Loaded, threshold: float | None = None) -> None:
+        """``threshold``: 0..1, the network's own score; None: what the manifest says. Raises BadManifest."""
+        self._net = model.net
+        self._output = next(iter(self._net.described.outputs))
+        self._side = max(self._net.size)
+        if self._net.size != (self._side, self._side):
+            raise BadManifest(f"model {model.manifest.name}: kind yolo takes square pictures")
+        self._form = model.option("form", "v8")
+        if self._form not in ("v5", "v8"):
+            raise BadManifest(f"model {model.manifest.name}: options.form is v5 or v8")
+        self._classes = model.option("classes", ["face"])
+        wanted = model.option("wanted", self._classes)
+        self._wanted = np.array([name in wanted for name in self._classes])
+        self._points = model.option("points", 0)
+        self._threshold = model.option("threshold", 0.5) if threshold is None else threshold
+        self._overlap = model.option("overlap", 0.5)
+        self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
+
+    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+        things: list[list[Detection]] = [[] for _ in images]
+        for number, found in in_groups(images, self._fit, self._search):
+            things[number] = detections(found, self._score, self._classes)
+        return things
+
+    def _fit(self, image: Pixels) -> Fitted:
+        return fitted(image, self._side, self._side, 4.0)
+
+    def _search(self, pictures: list[Pixels]) -> list[Found]:
+        return [self._found(rows) for rows in self._net.see(pictures)[self._output]]
+
+    def _found(self, rows: Array) -> Found:
+        count = len(self._classes)
+        if self._form == "v5":
+            scores = rows[:, 4:5] * rows[:, 5 : 5 + count]
+        else:
+            rows = rows.T
+            scores = rows[:, 4 : 4 + count]
+        scores = np.where(self._wanted, scores, 0)
+        points = None
+        if self._points and self._form == "v8":
+            points = rows[:, 4 + count :].reshape(len(rows), self._points, 3)[..., :2]
+        half = rows[:, 2:4] / 2
+        boxes = np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=-1)
+        found = Found(boxes, scores.max(axis=1), points, scores.argmax(axis=1))
+        return strongest(found.only(found.scores >= self._threshold), self._overlap)

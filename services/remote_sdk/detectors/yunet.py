@@ -1,0 +1,64 @@
+"""YuNet (Wu, Peng and Yu, 2023): faces from some 10 pixels on, with five points, in a few milliseconds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from services.remote_sdk.detectors.boxes import Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.engines.net import Loaded
+from services.remote_sdk.engines.port import Array
+
+_STRIDES = (8, 16, 32)
+_LARGEST_UPSCALE = 1.0  # enlarged pictures have more false alarms and no more faces
+_MOST_BOXES = 1000  # before doubles are dropped, best first
+
+
+class YuNet:
+    """Any number of threads may call it at once."""
+
+    def __init__(self, model: Loaded, long_side: int | None = None, threshold: float | None = None) -> None:
+        """``threshold``: 0..1, the network's own score; both None: what the manifest says."""
+        self._net = model.net
+        self._long_side = long_side or model.option("long_side", 800)
+        self._threshold = model.option("threshold", 0.8) if threshold is None else threshold
+        self._overlap = model.option("overlap", 0.45)
+        self._score = calibrated(model.option("doubtful", 0.74), model.option("sure", 0.92))
+        self._multiple = model.net.described.picture[1].multiple
+
+    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+        side = long_side or self._long_side
+        faces: list[list[Detection]] = [[] for _ in images]
+        fit = lambda image: fitted(image, side, self._multiple, _LARGEST_UPSCALE)  # noqa: E731 (one line, used once)
+        for number, found in in_groups(images, fit, self._search):
+            faces[number] = detections(found, self._score)
+        return faces
+
+    def _search(self, pictures: list[Pixels]) -> list[Found]:
+        width = pictures[0].shape[1]
+        outputs = self._net.see(pictures)
+        levels = [_level(outputs, stride, width // stride) for stride in _STRIDES]
+        every = [np.concatenate(parts, axis=1) for parts in zip(*levels, strict=True)]
+        return [self._found(Found(boxes, scores, points)) for boxes, scores, points in zip(*every, strict=True)]
+
+    def _found(self, found: Found) -> Found:
+        likely = found.only(found.scores >= self._threshold)
+        return strongest(likely.only(np.argsort(-likely.scores, kind="stable")[:_MOST_BOXES]), self._overlap)
+
+
+def _level(outputs: dict[str, Array], stride: int, columns: int) -> tuple[Array, Array, Array]:
+    """Boxes (n, cells, 4), scores (n, cells) and points (n, cells, 5, 2) of one grid, in pixels of the input.
+
+    A cell gives its box's centre as an offset from its own corner and the logarithm of its sides, all in strides.
+    """
+    box, points = outputs[f"bbox_{stride}"], outputs[f"kps_{stride}"].reshape(len(outputs[f"kps_{stride}"]), -1, 5, 2)
+    cells = np.arange(box.shape[1])
+    corner = np.stack([cells % columns, cells // columns], axis=-1)
+    centre = (box[..., :2] + corner) * stride
+    half = np.exp(box[..., 2:]) * stride / 2
+    certain = outputs[f"cls_{stride}"] * outputs[f"obj_{stride}"]
+    return (
+        np.concatenate([centre - half, centre + half], axis=-1),
+        np.sqrt(certain.clip(0, 1))[..., 0],
+        (points + corner[:, None]) * stride,
+    )

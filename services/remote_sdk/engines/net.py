@@ -1,0 +1,110 @@
+"""A network together with its description: pictures in, named arrays out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Network, Where
+from services.remote_sdk.models import manifest
+from services.remote_sdk.models.library import Model
+from services.remote_sdk.models.manifest import BadManifest, Manifest, Picture
+
+T = TypeVar("T")
+Pixels = NDArray[np.uint8]
+
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
+
+
+class Net:
+    """A network that is ready, and how its manifest says it is fed."""
+
+    def __init__(self, network: Network, described: manifest.Network) -> None:
+        self.network = network
+        self.described = described
+
+    def see(self, pictures: Sequence[Pixels]) -> dict[str, Array]:
+        """The outputs for RGB pictures, uint8 (h, w, 3): float32 (n, ...) by name.
+
+        Pictures are resized to the input's width and height; where it has none they all have one size. For networks
+        with one input. Raises BadManifest for others.
+        """
+        name, picture = self.described.picture
+        return self.network.run({name: prepared(pictures, picture)})
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the picture the network looks at. Raises BadManifest when it takes any."""
+        _, picture = self.described.picture
+        if picture.width is None or picture.height is None:
+            raise BadManifest("the manifest does not say which width and height the network takes")
+        return picture.width, picture.height
+
+
+def prepared(pictures: Sequence[Pixels], wanted: Picture) -> Array:
+    """RGB pictures, uint8 (h, w, 3), as one array in the form that the manifest describes."""
+    stack = np.stack([resized(each, wanted) for each in pictures])
+    if wanted.colour == "grey":
+        stack = (stack.astype(np.float32) @ LUMA)[..., None]
+    elif wanted.colour == "BGR":
+        stack = stack[..., ::-1]
+    if wanted.dtype == "float32":
+        stack = (stack.astype(np.float32) - np.array(wanted.mean, np.float32)) / np.array(wanted.scale, np.float32)
+    if wanted.layout == "NCHW":
+        stack = stack.transpose(0, 3, 1, 2)
+    return np.ascontiguousarray(stack, np.float32 if wanted.dtype == "float32" else np.uint8)
+
+
+def resized(pixels: Pixels, wanted: Picture) -> Pixels:
+    """Of the width and height that are wanted, smoothed when it shrinks; as it is where any size will do."""
+    if wanted.width is None or wanted.height is None or pixels.shape[:2] == (wanted.height, wanted.width):
+        return pixels
+    size = wanted.width, wanted.height
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.BILINEAR))
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A model whose networks are ready: what an estimator is built from. ``where``: of its first network."""
+
+    manifest: Manifest
+    nets: dict[str, Net]
+    where: Where
+
+    @property
+    def net(self) -> Net:
+        """The only network. Raises BadManifest when the model has several or none."""
+        if len(self.nets) != 1:
+            raise BadManifest(f"model {self.manifest.name}: kind {self.manifest.kind} has one network")
+        return next(iter(self.nets.values()))
+
+    def option(self, name: str, default: T) -> T:
+        """A number, text or list of the manifest's ``options``, of the default's type. Raises BadManifest."""
+        value: Any = self.manifest.options.get(name, default)
+        if isinstance(default, float) and isinstance(value, int):
+            value = float(value)
+        if not isinstance(value, type(default)):
+            raise BadManifest(f"model {self.manifest.name}: options.{name} is no {type(default).__name__}")
+        return value
+
+
+def load(model: Model, engines: Sequence[Engine]) -> Loaded:
+    """Open every network of a model with the first engine that reads its file.
+
+    Raises EngineMissing, ModelMissing, ModelCorrupt, BadManifest.
+    """
+    nets, where = {}, None
+    for name, network in model.manifest.networks.items():
+        engine = next((each for each in engines if each.reads(network.files[0])), None)
+        if engine is None:
+            raise EngineMissing(f"model {model.name}: nothing here runs {network.files[0]}")
+        nets[name] = Net(engine.load(model, name), network)
+        where = where or engine.where
+    if where is None:
+        raise BadManifest(f"model {model.name} of kind {model.manifest.kind} has no networks")
+    return Loaded(model.manifest, nets, where)

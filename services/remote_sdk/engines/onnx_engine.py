@@ -1,0 +1,65 @@
+"""ONNX Runtime: for ONNX files where OpenVINO cannot be had, and on NVIDIA GPUs (package onnxruntime-gpu)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import onnxruntime
+
+from services.remote_sdk.engines.port import Array, Where, float32
+from services.remote_sdk.models.library import Model
+from services.remote_sdk.models.manifest import BadManifest
+
+_CUDA = "CUDAExecutionProvider"
+
+
+class OnnxRuntime:
+    """In fp32, on the GPU where ``cuda`` is wished for and the package can; callers compute on their own thread."""
+
+    def __init__(self, *, cuda: bool) -> None:
+        self._providers = [_CUDA, "CPUExecutionProvider"] if cuda and self.has_cuda() else ["CPUExecutionProvider"]
+        device = "cuda" if self._providers[0] == _CUDA else "cpu"
+        self.where = Where(f"onnxruntime {onnxruntime.__version__}", device, "fp32")
+        self._options = onnxruntime.SessionOptions()
+        self._options.intra_op_num_threads = 1
+        self._options.inter_op_num_threads = 1
+        self._options.log_severity_level = 3
+
+    @staticmethod
+    def has_cuda() -> bool:
+        return _CUDA in onnxruntime.get_available_providers()
+
+    def reads(self, file: str) -> bool:
+        return file.endswith(".onnx")
+
+    def load(self, model: Model, network: str) -> _Session:
+        described = model.manifest.networks[network]
+        content = model.read(described.files[0])
+        try:
+            session = onnxruntime.InferenceSession(content, self._options, providers=self._providers)
+        except Exception as wrong:  # the library has no base class of its own errors
+            raise BadManifest(f"model {model.name}: ONNX Runtime cannot open {network}: {wrong}") from wrong
+        lost = set(described.inputs) - {each.name for each in session.get_inputs()}
+        lost |= set(described.outputs) - {each.name for each in session.get_outputs()}
+        if lost:
+            raise BadManifest(f"model {model.name}: network {network} has no {', '.join(sorted(lost))}")
+        return _Session(session, list(described.outputs))
+
+
+class _Session:
+    def __init__(self, session: onnxruntime.InferenceSession, outputs: list[str]) -> None:
+        self._session = session
+        self._outputs = outputs
+        self._one_by_one = any(each.shape[0] == 1 for each in session.get_inputs())
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        if not self._one_by_one:
+            return self._run(dict(inputs))
+        count = len(next(iter(inputs.values())))
+        singles = [self._run({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
+        return {name: np.concatenate([each[name] for each in singles]) for name in self._outputs}
+
+    def _run(self, inputs: dict[str, Array]) -> dict[str, Array]:
+        found = self._session.run(self._outputs, inputs)
+        return {name: float32(np.asarray(array)) for name, array in zip(self._outputs, found, strict=True)}

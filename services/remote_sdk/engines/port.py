@@ -1,0 +1,58 @@
+"""What runs networks: an engine opens a model's network, a network turns arrays into arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from services.remote_sdk.models.library import Model
+
+Array = NDArray[Any]
+
+
+class EngineMissing(Exception):
+    """No engine on this machine runs files of this format, or the one asked for is not installed."""
+
+
+@dataclass(frozen=True)
+class Where:
+    """Where networks really run. ``provider`` names the library and its version."""
+
+    provider: str
+    device: Literal["cpu", "cuda"]
+    precision: Literal["fp32", "bf16"]
+
+
+class Network(Protocol):
+    """A network that is ready. Any number of threads may run it at once."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        """The outputs by name, float32 (n, ...), of inputs (n, ...) by name; names are those of the manifest."""
+        ...
+
+
+class Engine(Protocol):
+    """A library that runs networks."""
+
+    @property
+    def where(self) -> Where: ...
+
+    def reads(self, file: str) -> bool:
+        """Whether files of this name's format can be opened."""
+        ...
+
+    def load(self, model: Model, network: str) -> Network:
+        """Open a network of a model; any batch size may be run afterwards.
+
+        Raises ModelMissing, ModelCorrupt (the digest is checked first), BadManifest when the file does not have the
+        inputs and outputs that the manifest names.
+        """
+        ...
+
+
+def float32(array: Array) -> Array:
+    return np.asarray(array, np.float32)

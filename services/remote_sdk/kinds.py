@@ -1,0 +1,96 @@
+"""The kinds of models: the name in a manifest, and the code that runs it. A new estimator is one more line here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from libs.common.settings import SdkSettings
+from services.remote_sdk.detectors.mmod import Mmod
+from services.remote_sdk.detectors.port import Detector
+from services.remote_sdk.detectors.scrfd import Scrfd
+from services.remote_sdk.detectors.ultraface import UltraFace
+from services.remote_sdk.detectors.yolo import Yolo
+from services.remote_sdk.detectors.yunet import YuNet
+from services.remote_sdk.engines.net import Loaded
+from services.remote_sdk.estimators.basic_attributes import AgeAndSex
+from services.remote_sdk.estimators.descriptor import ArcFace, Describer, DlibDescriptor
+from services.remote_sdk.estimators.emotions import Emotions
+from services.remote_sdk.estimators.head_pose import HeadPose
+from services.remote_sdk.estimators.landmarks68 import Landmarks68
+from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
+from services.remote_sdk.models.files import ModelFile
+from services.remote_sdk.models.library import Model
+from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.mmod import FaceDetector
+from services.remote_sdk.networks.precision import Precision
+from services.remote_sdk.networks.resnet import FaceDescriber
+
+FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
+    "age-and-sex": AgeAndSex,
+    "emotions": Emotions,
+    "landmarks68": Landmarks68,
+    "omz-head-pose": HeadPose,
+}
+
+BODY_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {}
+
+MEASURES = frozenset({"measure"})
+"""What the chain computes by itself, without a network."""
+
+LANDMARKS = frozenset({"dlib-sp5"})
+"""What the chain aligns faces by, whoever detected them."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a detector or describer is built from. ``loaded``: its networks, for models that an engine runs."""
+
+    model: Model
+    loaded: Loaded | None
+    precision: Precision
+    settings: SdkSettings
+
+    @property
+    def networks(self) -> Loaded:
+        """Raises BadManifest for a model without any."""
+        if self.loaded is None:
+            raise BadManifest(f"model {self.model.name} of kind {self.model.manifest.kind} has no networks")
+        return self.loaded
+
+    @property
+    def file(self) -> ModelFile:
+        """The only file of a model that torch runs. Raises BadManifest for a model with several."""
+        files = list(self.model.files.values())
+        if len(files) != 1:
+            raise BadManifest(f"model {self.model.name} of kind {self.model.manifest.kind} has one file")
+        return files[0]
+
+
+def _mmod(given: Given) -> Detector:
+    settings = given.settings
+    network = FaceDetector(given.precision, given.file)
+    return Mmod(network, settings.detect_long_side, settings.detect_pyramid, settings.detect_threshold)
+
+
+def _dlib_descriptor(given: Given) -> Describer:
+    described = given.model.manifest.descriptor
+    if described is None:
+        raise BadManifest(f"model {given.model.name}: kind dlib-resnet needs a [descriptor]")
+    return DlibDescriptor(described.version, FaceDescriber(given.precision, given.file))
+
+
+DETECTORS: dict[str, Callable[[Given], Detector]] = {
+    "dlib-mmod": _mmod,
+    "scrfd": lambda given: Scrfd(given.networks, given.settings.detect_long_side, given.settings.detect_threshold),
+    "ultraface": lambda given: UltraFace(given.networks, given.settings.detect_threshold),
+    "yolo": lambda given: Yolo(given.networks, given.settings.detect_threshold),
+    "yunet": lambda given: YuNet(given.networks, given.settings.detect_long_side, given.settings.detect_threshold),
+}
+
+DESCRIBERS: dict[str, Callable[[Given], Describer]] = {
+    "arcface": lambda given: ArcFace(given.networks),
+    "dlib-resnet": _dlib_descriptor,
+}
+
+RUNNABLE = frozenset().union(FACE_ESTIMATORS, BODY_ESTIMATORS, DETECTORS, DESCRIBERS, MEASURES, LANDMARKS)

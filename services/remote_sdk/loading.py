@@ -1,0 +1,114 @@
+"""From the settings to everything that runs on the compute threads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+
+from libs.common.errors import Code, MienError
+from libs.common.settings import SdkSettings
+from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.detectors.port import Detector
+from services.remote_sdk.engines.choose import engines
+from services.remote_sdk.engines.net import Loaded, load
+from services.remote_sdk.engines.port import Engine, EngineMissing, Where
+from services.remote_sdk.estimators.descriptor import Describer
+from services.remote_sdk.estimators.port import FaceEstimator
+from services.remote_sdk.kinds import DESCRIBERS, DETECTORS, FACE_ESTIMATORS, Given
+from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
+from services.remote_sdk.models.library import Library, Model, builtin
+from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.dlib_format import FormatError
+from services.remote_sdk.networks.landmarks import Landmarks5
+from services.remote_sdk.networks.precision import DeviceMissing, Precision, choose
+
+_FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
+
+FAULTS = (ModelMissing, ModelCorrupt, BadManifest, FormatError, DeviceMissing, EngineMissing)
+"""Why models cannot be opened."""
+
+
+@dataclass(frozen=True)
+class Models:
+    """The open models. Describer, estimators and ``where`` each runs go by the names of their models."""
+
+    precision: Precision
+    detector: Detector
+    landmarks: Landmarks5
+    describer: tuple[str, Describer]
+    estimators: Mapping[str, FaceEstimator]
+    where: Mapping[str, Where]
+
+
+def catalogue_of(settings: SdkSettings) -> Catalogue:
+    """What the models in the settings' folder fill. Raises ENGINE_FAILED when a manifest or a preference is wrong."""
+    try:
+        library = Library(settings.models_dir)
+        return Catalogue(library, settings.allow, settings.prefer, settings.engine)
+    except FAULTS as fault:
+        raise _refusal(fault) from fault
+
+
+def open_models(settings: SdkSettings, catalogue: Catalogue, threads: int) -> Models:
+    """Open the models of every slot that is filled. ``threads``: how many run them at once.
+
+    Raises ENGINE_FAILED with the reason when a model or engine that is needed is missing or damaged, or the device is
+    not there.
+    """
+    try:
+        precision = choose(settings.device, _FORMATS[settings.precision])
+        return _Opening(settings, precision, engines(settings.engine, precision, threads)).all_of(catalogue)
+    except FAULTS as fault:
+        raise _refusal(fault) from fault
+
+
+def _refusal(fault: Exception) -> MienError:
+    return MienError(Code.ENGINE_FAILED, f"remote_sdk cannot start: {fault}")
+
+
+class _Opening:
+    """One start: each model is opened once, however many slots it fills."""
+
+    def __init__(self, settings: SdkSettings, precision: Precision, engines: list[Engine]) -> None:
+        self._settings = settings
+        self._precision = precision
+        self._engines = engines
+        self._where: dict[str, Where] = {}
+
+    def all_of(self, catalogue: Catalogue) -> Models:
+        detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
+        self._where["dlib-sp5"] = Where("numpy", "cpu", "fp32")
+        return Models(
+            precision=self._precision,
+            detector=self._built(DETECTORS, detection),
+            landmarks=Landmarks5(builtin("dlib-sp5")),
+            describer=(description.name, self._built(DESCRIBERS, description)),
+            estimators={
+                model.name: FACE_ESTIMATORS[model.manifest.kind](self._loaded(model))
+                for model in {model.name: model for model in catalogue.chosen.values()}.values()
+                if model.manifest.kind in FACE_ESTIMATORS
+            },
+            where=self._where,
+        )
+
+    def _built(self, kinds: Mapping[str, Any], model: Model) -> Any:
+        if model.manifest.kind not in kinds:
+            raise BadManifest(f"model {model.name}: kind {model.manifest.kind} does not fill the slot it claims")
+        loaded = self._loaded(model) if model.manifest.networks else None
+        if loaded is None:
+            self._where[model.name] = where(self._precision)
+        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings))
+
+    def _loaded(self, model: Model) -> Loaded:
+        loaded = load(model, self._engines)
+        self._where[model.name] = loaded.where
+        return loaded
+
+
+def where(precision: Precision) -> Where:
+    """Where torch runs the built-in networks."""
+    device = "cuda" if precision.device.type == "cuda" else "cpu"
+    return Where(f"torch {torch.__version__.split('+')[0]}", device, "bf16" if precision.is_bf16 else "fp32")
