@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from enum import Enum
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,27 +18,39 @@ from uuid import UUID
 import numpy as np
 import pytest
 from hypothesis import strategies as st
+from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.common import clock
 from libs.common.descriptors import CURRENT_FACE
 from libs.common.ids import new_id
+from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, Location, TopMatch
 from services.events.columns import COLUMNS, Column, Kind
 from services.events.filters import Predicate, condition
+from services.events.outbox_mongo import MongoOutbox
 from services.events.outbox_sqlite import SqliteOutbox
 from services.events.ports import EventStore, Outbox
 from services.events.service import Events
+from services.events.store_mongo import COLLECTIONS, MongoEventStore
 from services.events.store_sqlite import SCHEMA, SqliteEventStore
+from tests.contract import mongo_shim
+
+
+class Limit(Enum):
+    """What only some of the stores can do."""
+
+    GROUPS = "counts by several columns"
 
 
 @dataclass(frozen=True)
 class Opened:
-    """An empty store, and its outbox."""
+    """An empty store, and its outbox. ``limits`` are what a stand-in for MongoDB cannot do (docs/mongo.md)."""
 
     store: EventStore
     outbox: Outbox
+    limits: frozenset[Limit] = frozenset()
 
 
 OpenStore = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Opened]]
@@ -52,7 +65,32 @@ async def sqlite_store(folder: Path) -> AsyncIterator[Opened]:
         await database.close()
 
 
-STORES: dict[str, OpenStore] = {"sqlite": lambda request: sqlite_store(request.getfixturevalue("tmp_path"))}
+@asynccontextmanager
+async def mongo_store(url: str) -> AsyncIterator[Opened]:
+    """Over the wire."""
+    client = mongo.connect(url)
+    try:
+        yield await _in_mongo(client.get_default_database())
+    finally:
+        await client.close()
+
+
+@asynccontextmanager
+async def mongomock_store() -> AsyncIterator[Opened]:
+    """In memory: what queries mean."""
+    yield await _in_mongo(mongo_shim.database(), Limit.GROUPS)
+
+
+async def _in_mongo(database: AsyncDatabase[mongo.Document], *limits: Limit) -> Opened:
+    await mongo.migrate(database, COLLECTIONS)
+    return Opened(MongoEventStore(database), MongoOutbox(database), frozenset(limits))
+
+
+STORES: dict[str, OpenStore] = {
+    "sqlite": lambda request: sqlite_store(request.getfixturevalue("tmp_path")),
+    "mongo": lambda request: mongo_store(request.getfixturevalue("mongo_url")),
+    "mongomock": lambda request: mongomock_store(),
+}
 
 
 class NoQueue:
