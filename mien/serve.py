@@ -26,10 +26,10 @@ NEEDS: dict[str, tuple[str, ...]] = {
     "image_store": ("mongo_url", "s3_url"),
     "faces": ("mongo_url", "redis_url"),
     "events": ("mongo_url",),
-    "handlers": ("mongo_url",),
-    "sender": ("mongo_url", "redis_url"),
+    "handlers": ("mongo_url", "secret_key"),
+    "sender": ("mongo_url", "redis_url", "secret_key"),
 }
-"""Beside the bus: what a service keeps things in, so that all its processes see the same."""
+"""Beside the bus: what a service keeps things in, and seals them with, so that all its processes see the same."""
 
 
 class Process:

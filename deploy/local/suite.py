@@ -7,6 +7,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from base64 import urlsafe_b64encode
 from collections import ChainMap
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,8 @@ COPIES = {
 }
 """Processes of each service."""
 BUCKET = "mien"
+SECRET_KEY = urlsafe_b64encode(b"of a suite that one machine runs").decode()
+"""What seals callbacks' passwords here. No secret: whoever reads this machine's memory has them anyway."""
 READY_S = 180.0
 """For all services together: on two cores, fifteen processes import and warm up at once."""
 MIGRATE_S = 120.0
@@ -119,6 +122,7 @@ class ScaledSuite:
             "MIEN_S3_BUCKET": BUCKET,
             "MIEN_S3_KEY": KEY,
             "MIEN_S3_SECRET": SECRET,
+            "MIEN_SECRET_KEY": SECRET_KEY,
             "OMP_NUM_THREADS": "1",
             **{f"MIEN_{service.upper()}_URLS": ",".join(some) for service, some in urls.items()},
         }

@@ -145,6 +145,11 @@ class StorageSettings(FromEnvironment):
     s3_region: str = Field(default="us-east-1", description="as the S3 server wants it in signatures")
     s3_key: SecretStr | None = Field(default=None, description="access key id")
     s3_secret: SecretStr | None = Field(default=None, description="secret access key")
+    secret_key: SecretStr | None = Field(
+        default=None,
+        description="seals callbacks' passwords and secrets: 32 bytes in URL-safe base64, the newest of several first,"
+        " separated by commas; else made once and kept in `secret.key` of the data folder",
+    )
 
 
 class Settings(FromEnvironment):

@@ -25,7 +25,7 @@ async def build(
     callbacks_allowed: bool,
 ) -> Part:
     """Handlers over ``storage``. ``services`` are the other services, in process or remote."""
-    handlers = Handlers(await _store(storage), services, callbacks_allowed=callbacks_allowed)
+    handlers = Handlers(await _store(storage), services, storage.seal, callbacks_allowed=callbacks_allowed)
     sources = Sources(fetch=fetcher.get, stored=services.images.get)
 
     async def health() -> dict[str, Any]:

@@ -76,7 +76,7 @@ async def create_handler(call: Call, body: HandlerDraft) -> Reply:
 @routes.post("/handlers/validator")
 async def validate_policies(call: Call, body: Validation) -> Validation:
     """Check policies without storing them; they come back with every default."""
-    return Validation(policies=await call.service(HANDLERS).validate(call.account, body.policies))
+    return Validation(policies=_mask(await call.service(HANDLERS).validate(call.account, body.policies)))
 
 
 @routes.get("/handlers")
@@ -172,11 +172,16 @@ def _time(call: Call, header: str) -> datetime | None:
 
 
 def _masked(handler: Handler) -> Handler:
-    """Passwords and secrets of callbacks are never shown again."""
     if handler.policies:
-        for callback in handler.policies.storage_policy.callbacks:
-            if callback.authorization:
-                callback.authorization.password = MASK
-            if callback.secret:
-                callback.secret = MASK
+        _mask(handler.policies)
     return handler
+
+
+def _mask(policies: Policies) -> Policies:
+    """Passwords and secrets of callbacks are never shown again."""
+    for callback in policies.storage_policy.callbacks:
+        if callback.authorization:
+            callback.authorization.password = MASK
+        if callback.secret:
+            callback.secret = MASK
+    return policies

@@ -10,6 +10,7 @@ from libs.common import clock, event_rules
 from libs.common.bus.topics import EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id, new_id
+from libs.common.sealing import Seal
 from libs.common.wire import handlers as wire
 from libs.common.wire.base import Page
 from libs.common.wire.events import Event
@@ -20,6 +21,7 @@ from services.handlers.emission import Emission, Picture
 from services.handlers.ports import HandlerStore, Services
 from services.handlers.raw import RawEvent, event_of, told_of
 from services.handlers.records import emitted
+from services.handlers.secrets import opened, sealed
 from services.handlers.steps.storing import save
 from services.handlers.steps.telling import notice
 
@@ -45,9 +47,10 @@ class Handlers:
     ``callbacks_allowed`` says whether this deployment calls URLs at all.
     """
 
-    def __init__(self, store: HandlerStore, services: Services, *, callbacks_allowed: bool) -> None:
+    def __init__(self, store: HandlerStore, services: Services, seal: Seal, *, callbacks_allowed: bool) -> None:
         self._store = store
         self._services = services
+        self._seal = seal
         self._callbacks_allowed = callbacks_allowed
 
     async def create(self, account: Id, draft: HandlerDraft) -> Handler:
@@ -63,7 +66,7 @@ class Handlers:
             account_id=account,
             description=draft.description,
             handler_type=draft.handler_type,
-            policies=draft.policies,
+            policies=draft.policies and sealed(draft.policies, self._seal),
             version=1,
             create_time=moment,
             last_update_time=moment,
@@ -108,14 +111,15 @@ class Handlers:
         )
 
     async def _successor(self, stored: Handler, draft: HandlerDraft) -> Handler:
-        if draft.policies:
-            requirements.unmask(draft.policies, stored.policies)
-            await self.validate(stored.account_id, draft.policies)
+        policies = draft.policies
+        if policies:
+            requirements.unmask(policies, stored.policies and opened(stored.policies, self._seal))
+            await self.validate(stored.account_id, policies)
         return stored.model_copy(
             update={
                 "description": draft.description,
                 "handler_type": draft.handler_type,
-                "policies": draft.policies,
+                "policies": policies and sealed(policies, self._seal),
                 "version": stored.version + 1,
                 "last_update_time": clock.now(),
             }
@@ -161,7 +165,7 @@ class Handlers:
             return handler.policies
         if given is None:
             raise MienError(Code.POLICIES_MISSING, f"handler {handler_id} is dynamic; send policies with the call")
-        return await self.validate(account, given)
+        return sealed(await self.validate(account, given), self._seal)
 
     async def save_raw(self, account: Id, handler_id: Id, raw: RawEvent, *, wait: bool) -> Event:
         """Store an event made elsewhere, and have the account's subscribers told; the handler need not exist.

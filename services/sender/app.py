@@ -43,7 +43,7 @@ async def build(storage: Storage, bus: Bus, fetcher: Fetcher, settings: SenderSe
         at_once=settings.callbacks_at_once,
         settle_ms=SETTLE_MS if storage.mongo is not None else 0,
     )
-    dispatcher = Dispatcher(deliveries, Courier(fetcher, _key(settings)), rules)
+    dispatcher = Dispatcher(deliveries, Courier(fetcher, _key(settings), storage.seal), rules)
     subscriptions = Subscriptions(notices, most=settings.max_subscribers, per_account=settings.max_per_account)
     bus.subscribe(EVENTS_NOTIFY, "sender", telling(notices), at_once=AT_ONCE)
     bus.subscribe(CALLBACKS, "sender", calling(deliveries, dispatcher.wake), at_once=AT_ONCE)

@@ -14,6 +14,7 @@ from tests import photos
 from tests.running import RunningSuite
 
 PATIENCE_S = 30
+PASSWORD = "open sesame"
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ async def test_a_callback_that_fails_is_made_again_with_the_same_event(
     callback = {
         "type": "http",
         "url": f"{neighbour.address}/hook",
-        "authorization": {"type": "basic", "login": "me", "password": "secret"},
+        "authorization": {"type": "basic", "login": "me", "password": PASSWORD},
         "params": {"timeout": 5, "headers": {"X-Gate": "7"}},
     }
     policies = {"storage_policy": {"callbacks": [callback]}}
@@ -96,9 +97,11 @@ async def test_a_callback_that_fails_is_made_again_with_the_same_event(
         shown = await client.handlers.get(handler_id)
         await client.handlers.replace(handler_id, shown.policies)  # as an editor would that shows and sends back
         [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events
-    assert "secret" not in shown.model_dump_json()
+    assert PASSWORD not in shown.model_dump_json()
     (_, refused), (headers, taken) = await neighbour.called(2)
     assert refused == taken
     assert [one["event_id"] for one in taken["events"]] == [event.event_id]
-    assert (headers["X-Gate"], headers["Authorization"]) == ("7", "Basic bWU6c2VjcmV0")
+    assert (headers["X-Gate"], headers["Authorization"]) == ("7", "Basic bWU6b3BlbiBzZXNhbWU=")
     assert headers["Idempotency-Key"] == neighbour.calls[0][0]["Idempotency-Key"]
+    kept = [file for file in open_suite.data_dir.rglob("*") if file.is_file()]
+    assert [file for file in kept if PASSWORD.encode() in file.read_bytes()] == [], "neither a store nor the bus has it"

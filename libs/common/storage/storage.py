@@ -9,6 +9,8 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from libs.common.errors import Code, MienError
+from libs.common.sealing import Seal, key_in
 from libs.common.settings import StorageSettings
 from libs.common.storage import mongo
 from libs.common.storage.mongo import Document
@@ -67,6 +69,16 @@ class Storage:
             client_options={**TIMES, "allow_http": settings.s3_url.startswith("http://")},
             retry_config=RETRIES,
         )
+
+    @cached_property
+    def seal(self) -> Seal:
+        """For what nobody may read who sees a store or the bus. Raises MienError BAD_BODY, OSError."""
+        given = self._settings.secret_key
+        text = given.get_secret_value() if given else key_in(self.folder / "secret.key")
+        try:
+            return Seal([key.strip() for key in text.split(",")])
+        except ValueError as wrong:
+            raise MienError(Code.BAD_BODY, f"MIEN_SECRET_KEY: {wrong}") from None
 
     async def close(self) -> None:
         for database in self._databases:

@@ -191,14 +191,15 @@ class CallbackParams(Wire):
 class Callback(Wire):
     """Whom to tell. ``params`` fields are accepted at the top too, as older clients send them.
 
-    ``secret`` is our extension: ``whsec_<base64>`` (docs/notifications.md), the key that signs http callbacks.
+    ``secret`` is our extension: ``whsec_<base64>`` (docs/notifications.md), the key that signs http callbacks. It and
+    the password are sealed (libs/common/sealing.py) wherever they are kept or sent, and longer by that.
     """
 
     type: Literal["http", "luna-ws-notification"]
     enable: Flag = 1
     url: Annotated[str, Field(max_length=2048)] | None = None
     authorization: BasicAuthorization | None = None
-    secret: Annotated[str, Field(max_length=128)] | None = None
+    secret: Annotated[str, Field(max_length=512)] | None = None
     params: CallbackParams = CallbackParams()
     filters: Filters = Filters()
 
