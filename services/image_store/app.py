@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 from libs.common import ports
@@ -16,7 +18,9 @@ from services.image_store.store_objects import FolderObjects, StoreObjects
 from services.image_store.store_sqlite import SCHEMA, SqliteIndex
 
 PURGE_EVERY_S = 60.0
-SWEEP_EVERY_S = 6 * 3600.0
+SWEEP_EVERY = timedelta(hours=6)
+ASK_EVERY_S = 600.0
+"""Whether it is time to sweep, and this process's turn."""
 PREFIX = "images/"
 """Of the bucket, which holds more than pictures; the sweep sees what lies below it, and nothing else."""
 
@@ -28,7 +32,7 @@ async def build(storage: Storage) -> Part:
 
     async def start() -> None:
         housekeeping.repeat("image-store-purge", images.purge, PURGE_EVERY_S)
-        housekeeping.repeat("image-store-sweep", images.sweep, SWEEP_EVERY_S)
+        housekeeping.repeat("image-store-sweep", partial(images.sweep_in_turn, SWEEP_EVERY), ASK_EVERY_S)
 
     async def health() -> dict[str, Any]:
         await images.check()

@@ -81,6 +81,10 @@ class ImageIndex(Protocol):
         """Which of these keys any row, of any account, refers to."""
         ...
 
+    async def take_turn(self, now_ms: int, every_ms: int) -> bool:
+        """Whether a sweep is due, because none was begun for ``every_ms``. One of those who ask is told so."""
+        ...
+
 
 class ObjectStore(Protocol):
     """Bytes by key. A key is written once, or again with the same bytes."""

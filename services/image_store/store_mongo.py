@@ -25,7 +25,7 @@ from services.image_store.ports import Kind, Record
 
 PLATFORM = ""
 """The account of buckets that everybody has."""
-BUCKETS, ITEMS = "image_buckets", "image_items"
+BUCKETS, ITEMS, TURNS = "image_buckets", "image_items", "image_turns"
 SETTLED_MS = int(timedelta(minutes=10) / timedelta(milliseconds=1))
 """No write that found a bucket alive is under way this long after its deletion: one takes ``mongo.CALL_MS`` at most."""
 DROPPED = 1000
@@ -37,6 +37,7 @@ FATE = {"key": 1, "expire_ms": 1}
 COLLECTIONS = (
     Collection(BUCKETS, (IndexModel("place", unique=True), IndexModel("account_id"), IndexModel("dropped_ms"))),
     Collection(ITEMS, (IndexModel("key", unique=True), IndexModel("number"), IndexModel("expire_ms"))),
+    Collection(TURNS),
 )
 
 
@@ -127,6 +128,15 @@ class MongoIndex:
     async def known(self, keys: list[str]) -> set[str]:
         with reached():
             return {item["key"] async for item in self._database[ITEMS].find({"key": {"$in": keys}}, {"key": 1})}
+
+    async def take_turn(self, now_ms: int, every_ms: int) -> bool:
+        due = {"_id": "sweep", "due_ms": {"$lte": now_ms}}
+        try:
+            with reached():
+                done = await self._database[TURNS].update_one(due, {"$set": {"due_ms": now_ms + every_ms}}, upsert=True)
+        except DuplicateKeyError:  # it is there, and not due
+            return False
+        return done.modified_count == 1 or done.upserted_id is not None
 
     async def _platform_buckets(self) -> list[Bucket]:
         """They never change once they are there; whoever asks first makes them."""

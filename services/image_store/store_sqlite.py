@@ -41,6 +41,10 @@ CREATE TABLE IF NOT EXISTS item (
     meta TEXT NOT NULL,
     PRIMARY KEY (account, bucket, kind, item_id)
 );
+CREATE TABLE IF NOT EXISTS sweep (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    due_ms INTEGER NOT NULL
+);
 CREATE INDEX IF NOT EXISTS item_bucket ON item (bucket);
 CREATE INDEX IF NOT EXISTS item_expiry ON item (expire_ms) WHERE expire_ms IS NOT NULL;
 """
@@ -54,6 +58,9 @@ INSERT OR REPLACE INTO item (account, bucket, kind, item_id, key, content_type, 
     create_ms, expire_ms, meta)
 VALUES (:account, :bucket, :kind, :item_id, :key, :content_type, :size_bytes, :sha256,
     :create_ms, :expire_ms, :meta)
+"""
+TAKE_TURN = """
+INSERT INTO sweep VALUES (1, :next_ms) ON CONFLICT (id) DO UPDATE SET due_ms = :next_ms WHERE due_ms <= :now_ms
 """
 ONE = "account = ? AND bucket = ? AND kind = ? AND item_id = ?"
 
@@ -150,6 +157,10 @@ class SqliteIndex:
             return found
 
         return await self._database.read(find)
+
+    async def take_turn(self, now_ms: int, every_ms: int) -> bool:
+        values = {"now_ms": now_ms, "next_ms": now_ms + every_ms}
+        return await self._database.write(lambda db: db.execute(TAKE_TURN, values).rowcount == 1)
 
 
 def _number(db: sqlite3.Connection, account: str, name: str) -> int | None:

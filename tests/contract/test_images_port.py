@@ -256,6 +256,16 @@ async def test_replicas_keep_house_at_the_same_time_and_touch_nothing_that_count
     assert len(await world.keys()) == len(kept) + 5
 
 
+async def test_one_of_all_replicas_sweeps_each_time(world: World) -> None:
+    replicas = [Images(world.index, world.objects, world.clock) for _ in range(4)]
+    swept: list[int] = []
+    for _ in range(2):
+        await world.objects.put(f"{FACE_SAMPLES}/orphan", JPEG)
+        world.clock.advance(hours=6)
+        swept += await asyncio.gather(*(replica.sweep_in_turn(timedelta(hours=6)) for replica in replicas))
+    assert sorted(swept) == [0] * 6 + [1] * 2
+
+
 async def test_what_is_stored_while_its_bucket_is_deleted_takes_up_no_room_for_long(world: World) -> None:
     await world.images.create_bucket(MINE, "badges")
     drafts = [draft(bucket="badges") for _ in range(30)]
