@@ -41,7 +41,9 @@ def main(
         with tempfile.TemporaryDirectory(prefix="mien-chaos-", ignore_cleanup_errors=True) as scratch:
             place = folder or Path(scratch)
             place.mkdir(parents=True, exist_ok=True)
-            result = asyncio.run(run(options, place.resolve(), lambda text: out.print(text, highlight=False)))
+            result = asyncio.run(
+                run(options, place.resolve(), lambda text: out.print(text, highlight=False, soft_wrap=True))
+            )
     except (DidNotStart, NotInstalled, TimeoutError) as failure:
         out.print(f"did not start: {failure}")
         raise typer.Exit(NOT_STARTED) from None
@@ -50,6 +52,10 @@ def main(
     out.print(result.text())
     out.print(f"report: {report}")
     raise typer.Exit(0 if result.is_clean else FAILED)
+
+
+def _say(text: str) -> None:
+    out.print(text, highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

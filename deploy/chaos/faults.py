@@ -17,14 +17,16 @@ from deploy.chaos.witnesses import CallbackReceiver
 from deploy.local.child import Child
 from deploy.local.s3 import Moto
 from deploy.local.suite import ScaledSuite
+from libs.common.bus.topics import EVENTS_SAVE, TOPICS
+from libs.common.bus.topology import work_queue
 
 AWAY_S = 6.0
 """How long something is gone that is gone for a while."""
 LASTING_S = 8.0
 """How long something goes wrong that does so for a while."""
 POLL_S = 0.05
-BURST = 500
-"""Messages that fill a queue nobody reads."""
+BURST, ROOM = 300, 100
+"""Messages for a queue that nobody reads, and how many it takes."""
 
 
 @dataclass
@@ -50,21 +52,21 @@ class Fault:
 def faults_of(suite: ScaledSuite) -> list[Fault]:
     """Everything that can go wrong with this suite."""
     kills = [Fault(f"kill -9 {service}", partial(kill_one, service), kills=1) for service in suite.services]
-    away = [Fault(f"{name} is away for {AWAY_S:g} s", partial(away_for_a_while, name)) for name in ("redis", "mongo")]
+    away = [Fault(f"{name} away {AWAY_S:g} s", partial(away_for_a_while, name)) for name in ("redis", "mongo")]
     lasting = [
-        Fault("rabbitmq restarts", restart_rabbit),
+        Fault("rabbit restarts", restart_rabbit),
         Fault("kill -9 redis", partial(kill_server, "redis"), kills=1),
         Fault("kill -9 mongo", partial(kill_server, "mongo"), kills=1),
-        Fault(f"half of the writes to s3 fail for {LASTING_S:g} s", failing_writes),
-        Fault(f"callbacks are refused for {LASTING_S:g} s", refused_callbacks),
-        Fault(f"every message comes twice for {LASTING_S:g} s", twice),
-        Fault("a message in each queue that nobody can read", poison),
-        Fault(f"{BURST} messages for a queue nobody reads", filled_queue),
+        Fault(f"half of s3 writes fail {LASTING_S:g} s", failing_writes),
+        Fault(f"callbacks refused {LASTING_S:g} s", refused_callbacks),
+        Fault(f"messages doubled {LASTING_S:g} s", twice),
+        Fault("unreadable messages", poison),
+        Fault(f"{BURST} messages, room for {ROOM}", full_queue),
     ]
     if isinstance(suite.s3, Moto):  # what it holds is gone with its process
         return kills + away + lasting
     s3 = [
-        Fault(f"s3 is away for {AWAY_S:g} s", partial(away_for_a_while, "s3")),
+        Fault(f"s3 away {AWAY_S:g} s", partial(away_for_a_while, "s3")),
         Fault("kill -9 s3", partial(kill_server, "s3"), kills=1),
     ]
     return kills + away + lasting + s3
@@ -134,15 +136,17 @@ async def poison(scene: Scene) -> None:
     scene.poisoned += await bus.poison(scene.suite.rabbit.url, scene.poisoned)
 
 
-async def filled_queue(scene: Scene) -> None:
-    """The readers of events to be stored stand still, and each of them holds what it was given already."""
+async def full_queue(scene: Scene) -> None:
+    """The readers of events to be stored stand still until their queue refuses more."""
     readers = [process.child for process in scene.suite.of("events")]
-    for reader in readers:
-        reader.signal(signal.SIGSTOP)
-    try:
-        burst = asyncio.gather(*(scene.load.raw_event(wait=False) for _ in range(BURST)))
-        await asyncio.wait([burst], timeout=AWAY_S)
-    finally:
+    [queue] = TOPICS[EVENTS_SAVE].queues
+    with scene.suite.rabbit.bounded(work_queue(queue), ROOM):
         for reader in readers:
-            reader.signal(signal.SIGCONT)
-    await burst
+            reader.signal(signal.SIGSTOP)
+        try:
+            burst = asyncio.gather(*(scene.load.raw_event(wait=False) for _ in range(BURST)))
+            await asyncio.wait([burst], timeout=AWAY_S)
+        finally:
+            for reader in readers:
+                reader.signal(signal.SIGCONT)
+        await burst

@@ -100,17 +100,9 @@ class Report:
 
     def _by_fault(self) -> Table:
         table = Table(title="faults", title_justify="left")
-        for column in (
-            "fault",
-            "times",
-            "kills",
-            "serves again after s, median",
-            "longest",
-            "refused",
-            "lost",
-            "doubled",
-        ):
-            table.add_column(column, justify="left" if column == "fault" else "right")
+        table.add_column("fault", no_wrap=True)
+        for column in ("times", "kills", "serves after s", "at most", "refused", "lost", "doubled"):
+            table.add_column(column, justify="right")
         for fault in dict.fromkeys(episode.fault for episode in self.episodes):
             same = [episode for episode in self.episodes if episode.fault == fault]
             times = sorted(episode.recovered_s for episode in same)

@@ -81,7 +81,7 @@ class Subscriber:
 
     async def _connection(self, session: aiohttp.ClientSession) -> None:
         """One, from its beginning to its end."""
-        where = {"cursor": self._cursor} if self._cursor else {}
+        where = {"positions": "1"} | ({"cursor": self._cursor} if self._cursor else {})
         headers = {"Luna-Account-Id": self._account}
         async with session.ws_connect(self._url, params=where, headers=headers, heartbeat=5, max_msg_size=0) as socket:
             self.connections += 1

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import base64
+import re
 import shutil
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -100,6 +103,17 @@ class Rabbit(Server):
     def queues(self, host: str = "/") -> list[dict[str, Any]]:
         """Every queue with its counters, as the broker's management API gives them (a few seconds old)."""
         return self._manage("GET", f"queues/{quote(host, safe='')}")
+
+    @contextmanager
+    def bounded(self, queue: str, messages: int) -> Iterator[None]:
+        """While it lasts, a queue of the default host takes no more than this, whatever it was declared with."""
+        policy = f"policies/%2F/{quote(queue, safe='')}"
+        definition = {"pattern": f"^{re.escape(queue)}$", "apply-to": "queues", "definition": {"max-length": messages}}
+        self._manage("PUT", policy, definition)
+        try:
+            yield
+        finally:
+            self._manage("DELETE", policy)
 
     def _manage(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         """One call of the management API. Raises OSError when it does not answer or refuses."""
