@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from random import Random
 
 import aiohttp
@@ -14,6 +15,8 @@ from redis.asyncio import Redis
 from deploy.local.redis import Redis as RedisServer
 from libs.common.http.server import Servers
 from libs.common.ids import new_id
+from libs.common.settings import Settings, StorageSettings
+from mien.serve import GATEWAY, Process
 from services.gateway import app as gateway
 from services.gateway.limits import Buckets, MemoryBuckets, Rate, buckets
 
@@ -122,3 +125,16 @@ async def test_the_gateway_answers_429_with_the_time_to_come_again() -> None:
     assert (refused, retry_after, body["error_code"]) == (429, "10", 12038)
     assert account in str(body["detail"])
     assert (others, malformed) == ([200, 200], 200)
+
+
+async def test_the_settings_put_a_limit_on_the_gateway(tmp_path: Path) -> None:
+    storage = StorageSettings(data_dir=tmp_path, durable=False)
+    process = Process(Settings(port=0, rate_per_s=0.1, rate_burst=1, storage=storage), [GATEWAY])
+    await process.start()
+    async with aiohttp.ClientSession(headers={"Luna-Account-Id": new_id()}) as session:
+        statuses = []
+        for _ in range(2):
+            async with session.get(f"{process.addresses[GATEWAY]}/6/version") as answer:
+                statuses.append(answer.status)
+    await process.stop()
+    assert statuses == [200, 429]

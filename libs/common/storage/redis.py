@@ -19,7 +19,7 @@ from libs.common.errors import Code, MienError
 T = TypeVar("T")
 
 PASSING = (Away, TooSlow, ReadOnlyError, OutOfMemoryError, MasterDownError)
-PATIENCE_S = 0.25
+PATIENCE_S = 0.5
 """What a use that one can do without may cost a call; Redis answers in a tenth of a millisecond."""
 REST_S = 1.0
 """How long such a use does without Redis before it tries it again."""
