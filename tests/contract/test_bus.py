@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sqlite3
@@ -422,6 +423,18 @@ async def test_what_is_no_message_at_all_is_dead_at_once_and_does_not_stop_the_o
         [(_, why)] = await deaths(letters, "notes.reader", 1)
         assert why.startswith("Unreadable: the envelope is no message")
         assert [one.body["number"] for one in await inbox.holds(2)] == [1, 2]
+
+
+async def test_nothing_of_a_body_reaches_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    inbox = Inbox(failures=1)
+    async with place.bus(attempts=2) as bus:
+        bus.subscribe("notes", "reader", inbox)
+        await bus.start()
+        await bus.publish(Message("notes", "account", {"number": 1, "picture": b"a face"}))
+        await inbox.holds(2)
+    assert "retry" in caplog.text
+    assert "a face" not in caplog.text
 
 
 async def test_what_a_killed_consumer_had_in_hand_is_delivered_to_the_next(place: Place) -> None:
