@@ -18,17 +18,25 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.errors import PyMongoError
 from yarl import URL
 
-from libs.common import clock
+from libs.common import clock, ports
 from libs.common.bus.topics import TOPICS
-from libs.common.bus.topology import CAPACITY, declare_topics, queue_names
+from libs.common.bus.topology import (
+    CAPACITY,
+    WORK,
+    declare_topics,
+    declare_work,
+    queue_names,
+    work_queue,
+)
 from libs.common.errors import Code, MienError
+from libs.common.rpc import methods
 from libs.common.settings import Settings
 from libs.common.storage import mongo, objects
 from libs.common.storage.mongo import Collection, Document
 from libs.common.storage.redis import reached as redis_reached
 from libs.common.storage.storage import Storage
-from services.faces import store_mongo as faces
 from services.events import store_mongo as events
+from services.faces import store_mongo as faces
 from services.handlers import store_mongo as handlers
 from services.image_store import store_mongo as image_store
 from services.sender import deliveries_mongo as sender
@@ -112,7 +120,7 @@ def _steps(settings: Settings, storage: Storage, check_only: bool) -> dict[str, 
 
         steps["Redis"] = ping
     if (bus_url := settings.storage.bus_url) is not None:
-        steps["RabbitMQ"] = lambda: _queues(bus_url.get_secret_value(), check_only)
+        steps["RabbitMQ"] = lambda: _queues(bus_url.get_secret_value(), settings.sdk.queue_limit, check_only)
     return steps
 
 
@@ -159,14 +167,18 @@ async def _bucket(bucket: S3Store, check_only: bool) -> str:
     return "made"
 
 
-async def _queues(url: str, check_only: bool) -> str:
-    names = queue_names(TOPICS)
+async def _queues(url: str, work_capacity: int, check_only: bool) -> str:
+    work = [method.name for method in methods(ports.Sdk).values()]
+    names = [*queue_names(TOPICS), *(work_queue(f"{WORK}.{name}") for name in work)]
     try:
         async with await aio_pika.connect(url, timeout=CONNECT_S) as connection:
             missing = [name for name in names if not await _is_declared(connection, name)]
             if missing and check_only:
                 raise Missing(f"missing: {', '.join(missing)}")
-            await declare_topics(await connection.channel(), TOPICS, CAPACITY)
+            channel = await connection.channel()
+            await declare_topics(channel, TOPICS, CAPACITY)
+            for name in work:
+                await declare_work(channel, name, work_capacity)
     except ChannelPreconditionFailed as refusal:
         raise Missing(f"of another release, drain and delete them first: {refusal}") from None
     except CONNECTION_EXCEPTIONS as failure:

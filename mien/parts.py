@@ -69,7 +69,8 @@ class Parts:
     """Builds services one after the other; each calls those that were built before it here in process (unless
     ``MIEN_CALLS=http``), and every other one where the settings say that it listens.
 
-    ``elsewhere`` tells of each service that is called in other processes whether one of them is well.
+    ``elsewhere`` tells of each service that is called in other processes whether one of them is well. ``pool`` is
+    this process's end of inference by other processes, where there is a broker to share.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,7 +79,7 @@ class Parts:
         self._session: aiohttp.ClientSession | None = None
         self._fetcher: Fetcher | None = None
         self._bus: Bus | None = None
-        self._pool: Pool | None = None
+        self.pool: Pool | None = None
         self.built: dict[str, Part] = {}
         self.elsewhere: dict[str, Check] = {}
 
@@ -91,7 +92,7 @@ class Parts:
             self._bus = LocalBus(await self._storage.sqlite("bus.db", BUS_SCHEMA))
         else:
             self._bus = RabbitBus(url.get_secret_value())
-            self._pool = Pool(url.get_secret_value(), self._settings.sdk, self._storage.objects)
+            self.pool = Pool(url.get_secret_value(), self._settings.sdk, self._storage.objects)
 
     async def build(self, service: str) -> Part:
         part = self.built[service] = await _BUILDERS[service](self)
@@ -101,7 +102,7 @@ class Parts:
         """What the gateway runs of a service in its own process; None when all its calls go elsewhere."""
         if service in self.built:
             return self.built[service] if self._settings.calls == "local" else None
-        if service == "remote_sdk" and self._pool:
+        if service == "remote_sdk" and self.pool:
             return build_door(self._port(ports.Sdk), self._port(ports.Images), self._fetch, self._limits)
         return None
 
@@ -110,15 +111,15 @@ class Parts:
         await self.bus.start()
         for part in self.built.values():
             await part.start()
-        if self._pool:
-            await self._pool.start()
+        if self.pool:
+            await self.pool.start()
             if "remote_sdk" in self.built:
-                self._pool.serve(self.built["remote_sdk"])
+                self.pool.serve(self.built["remote_sdk"])
 
     async def drain(self) -> None:
         """Take no more work of others, and finish what was taken: called first."""
-        if self._pool:
-            await self._pool.drain()
+        if self.pool:
+            await self.pool.drain()
 
     async def turn_away(self) -> None:
         """Refuse what only waits: called before the servers stop."""
@@ -132,8 +133,8 @@ class Parts:
         for part in reversed(self.built.values()):
             await part.stop()
         self.built.clear()
-        if self._pool:
-            await self._pool.stop()
+        if self.pool:
+            await self.pool.stop()
         await self._storage.close()
         if self._fetcher:
             await self._fetcher.close()
@@ -167,9 +168,9 @@ class Parts:
         owner = OWNERS[port]
         if owner in self.built and self._settings.calls == "local":
             return self.built[owner].service
-        if port is ports.Sdk and self._pool:
-            self.elsewhere[owner] = partial(health_of_workers, self._pool.sdk)
-            return cast("P", self._pool.sdk)
+        if port is ports.Sdk and self.pool:
+            self.elsewhere[owner] = partial(health_of_workers, self.pool.sdk)
+            return cast("P", self.pool.sdk)
         return remote(port, self.peers(owner), self.session)
 
     @property

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from functools import cached_property
+from typing import Any
 
 from obstore.store import ObjectStore
 
@@ -22,20 +24,27 @@ LOOK_EVERY_S = 0.2
 
 
 class Pool:
-    """This process's end of it. ``sdk`` is inference by whichever worker; :meth:`serve` makes this process one."""
+    """This process's end of it: it may ask (:attr:`sdk`), and it may be one of the workers (:meth:`serve`)."""
 
     def __init__(self, url: str, settings: SdkSettings, objects: ObjectStore | None) -> None:
         self._url = url
         self._settings = settings
         self._claims = ObjectClaims(objects) if objects is not None else None
-        self._calls = WorkCalls(url, self._claims)
-        self._housekeeping = Housekeeping()
-        self._opening: asyncio.Task[None] | None = None
+        self._calls: WorkCalls | None = None
         self._server: WorkServer | None = None
-        self.sdk = remote_work(ports.Sdk, self._calls)
+        self._opening: asyncio.Task[None] | None = None
+        self._housekeeping = Housekeeping()
+
+    @cached_property
+    def sdk(self) -> ports.Sdk:
+        """Inference by whichever worker. To be asked for before :meth:`start`."""
+        self._calls = WorkCalls(self._url, self._claims)
+        return remote_work(ports.Sdk, self._calls)
 
     async def start(self) -> None:
-        await self._calls.start()
+        """Begin to connect, if this process asks."""
+        if self._calls:
+            await self._calls.start()
 
     def serve(self, part: Part) -> None:
         """Take work as soon as ``part`` is well: before its models are warm, another worker is sooner done."""
@@ -54,6 +63,13 @@ class Pool:
         if self._claims:
             self._housekeeping.repeat("claims-sweep", self._claims.sweep, SWEPT_S)
 
+    async def health(self) -> dict[str, Any]:
+        """Raises STORE_UNAVAILABLE while this process cannot ask, or is not given work."""
+        for end in (self._calls, self._server):
+            if end:
+                await end.health()
+        return {}
+
     async def drain(self) -> None:
         """Take no more, finish what was taken, leave the rest to others."""
         if self._opening:
@@ -64,7 +80,8 @@ class Pool:
 
     async def stop(self) -> None:
         await self._housekeeping.stop()
-        await self._calls.stop()
+        if self._calls:
+            await self._calls.stop()
 
 
 async def _open(server: WorkServer, part: Part) -> None:

@@ -87,12 +87,16 @@ class Process:
         health = within(part.health)
         app = build_app(f"mien-{part.name}", tables, health, max_body_bytes=self._settings.max_body_bytes)
         part.install(app)
-        await self._listen(part.name, app, {part.name: health})
+        own: dict[str, Check] = {part.name: health}
+        if self._alone and self._parts.pool:
+            own["pool"] = self._parts.pool.health
+        await self._listen(part.name, app, own)
 
     async def _serve_gateway(self) -> None:
         inner = {service: self._parts.inside_gateway(service) for service in SERVICES}
         tables = {service: self._table(service, part) for service, part in inner.items()}
-        checks = self._parts.elsewhere | {part.name: within(part.health) for part in self._parts.built.values()}
+        own: dict[str, Check] = {part.name: within(part.health) for part in self._parts.built.values()}
+        checks = self._parts.elsewhere | own
 
         async def health() -> dict[str, Any]:
             """Every service's health in one answer. Raises what one that is not ready raises."""
@@ -103,7 +107,7 @@ class Process:
         for part in inner.values():
             if part is not None:
                 part.install(app)
-        await self._listen(GATEWAY, app, checks)
+        await self._listen(GATEWAY, app, own)
 
     def _table(self, service: str, part: Part | None) -> Table:
         """A service as the gateway shows it."""
@@ -111,14 +115,12 @@ class Process:
             return inside(part.routes)
         return outside(ROUTES[service], self._parts.peers(service), self._parts.session)
 
-    async def _listen(self, service: str, app: web.Application, needs: dict[str, Check]) -> None:
+    async def _listen(self, service: str, app: web.Application, own: dict[str, Check]) -> None:
         readiness = app[READINESS]
-        readiness.needs("bus", self._parts.bus.health)
-        for name, check in needs.items():
+        for name, check in {"bus": self._parts.bus.health, **own}.items():
             readiness.needs(name, check)
         for name, check in self._parts.elsewhere.items():
-            if name not in needs:
-                readiness.calls(name, check)
+            readiness.calls(name, check)
         self._readiness.append(readiness)
         app[CONFIG] = effective(self._settings)
         port = await self._servers.start(app, self._settings.host, self._settings.port_of(service))
