@@ -9,10 +9,13 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
 from typing import Any, Self
 
 from libs.client.client import DEFAULT_URL, MienClient
+
+_END = object()
 
 
 class BlockingMienClient:
@@ -29,6 +32,7 @@ class BlockingMienClient:
                 setattr(self, name, _Part(part, self._run))
         for name in ("sdk", "capabilities", "version", "health"):
             setattr(self, name, _waiting(getattr(client, name), self._run))
+        self.subscribe = _iterating(client.subscribe, self._run)
 
     def __enter__(self) -> Self:
         return self
@@ -74,3 +78,23 @@ def _waiting(
         return run(method(*arguments, **named))
 
     return wait
+
+
+def _iterating(
+    method: Callable[..., Any], run: Callable[[Coroutine[Any, Any, Any]], Any]
+) -> Callable[..., Iterator[Any]]:
+    @functools.wraps(method)
+    def iterate(*arguments: Any, **named: Any) -> Iterator[Any]:
+        items = method(*arguments, **named)
+
+        async def following() -> Any:
+            return await anext(items, _END)
+
+        try:
+            while (item := run(following())) is not _END:
+                yield item
+        finally:
+            with suppress(RuntimeError):  # the client was closed, and with it what this would close
+                run(items.aclose())
+
+    return iterate

@@ -1,7 +1,7 @@
 # Written by `python -m libs.client.stub`; do not edit.
 # ruff: noqa
 from __future__ import annotations
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self, Unpack, overload
 from libs.client.calls import Answer, Calls, given, json_content
@@ -16,6 +16,7 @@ from libs.common.wire.matcher import CandidateBlock, RawDescriptor, Reference, R
 from libs.client.answers import AttributeSamples, FaceAttribute, ListWithFaces
 from libs.common.wire.faces import AttributeDraft, Face, FaceList
 from libs.common.wire.images import StoredImage
+from libs.client.notices import Notice, notices
 from libs.common.wire.sdk import Capabilities
 
 PoliciesLike = Policies | Mapping[str, Any]
@@ -249,6 +250,9 @@ class BlockingMienClient:
         image_ids: Sequence[str] = (),
         **options: Unpack[SdkOptions],
     ) -> dict[str, Any]: ...
+    def subscribe(
+        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]
+    ) -> Iterator[Notice]: ...
     def capabilities(self) -> Capabilities: ...
     def version(self) -> dict[str, Any]: ...
     def health(self) -> dict[str, Any]: ...

@@ -90,6 +90,11 @@ class Calls:
         self._retries = retries
         self._session: aiohttp.ClientSession | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it has been used, and not closed since."""
+        return self._session is not None
+
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
@@ -123,6 +128,21 @@ class Calls:
             raise _refusal(answer, sent[REQUEST_ID_HEADER])
         return answer
 
+    async def socket(self, path: str, query: Mapping[str, Any]) -> aiohttp.ClientWebSocketResponse:
+        """Open a WebSocket. Raises MienApiError when it is refused, MienUnreachable."""
+        url = URL(self._url + PREFIX + path).with_query(query_of(query))
+        sent = {ACCOUNT_HEADER: self._account, REQUEST_ID_HEADER: new_request_id()}
+        try:
+            return await self._open().ws_connect(url, headers=sent, max_msg_size=0)
+        except aiohttp.WSServerHandshakeError:
+            # asked again as a plain call, the platform says why
+            answer = await self._once("GET", url, None, sent)
+            raise _refusal(answer, sent[REQUEST_ID_HEADER]) from None
+        except TimeoutError:
+            raise MienUnreachable(f"{url.path} took over {self._timeout.total:g} s") from None
+        except (aiohttp.ClientError, OSError) as failure:
+            raise MienUnreachable(f"{self._url} does not answer: {failure or type(failure).__name__}") from None
+
     async def exists(self, path: str) -> bool:
         """HEAD: whether there is such an object."""
         try:
@@ -133,13 +153,16 @@ class Calls:
             raise
         return True
 
-    async def _once(self, method: str, url: URL, content: Content | None, headers: Mapping[str, str]) -> Answer:
+    def _open(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(timeout=self._timeout)
+        return self._session
+
+    async def _once(self, method: str, url: URL, content: Content | None, headers: Mapping[str, str]) -> Answer:
         own = {"Content-Type": content.content_type} if content and content.content_type else {}
         data = content.payload() if content else None
         try:
-            async with self._session.request(method, url, data=data, headers={**headers, **own}) as answer:
+            async with self._open().request(method, url, data=data, headers={**headers, **own}) as answer:
                 return Answer(answer.status, answer.headers, await answer.read())
         except TimeoutError:
             raise MienUnreachable(f"{method} {url.path} took over {self._timeout.total:g} s") from None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, Self, Unpack
 
 from libs.client.attributes import Attributes
@@ -13,7 +13,8 @@ from libs.client.handlers import Handlers
 from libs.client.images import Images
 from libs.client.lists import Lists
 from libs.client.matcher import Matcher
-from libs.client.options import SdkOptions
+from libs.client.notices import Notice, notices
+from libs.client.options import EventWhere, SdkOptions
 from libs.client.pictures import Pictures, content_of, load
 from libs.common.wire.sdk import Capabilities
 
@@ -70,6 +71,23 @@ class MienClient:
         else:
             content = content_of(pictures)
         return (await self._calls.send("POST", "/sdk", query=options, content=content)).json()
+
+    def subscribe(
+        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]
+    ) -> AsyncIterator[Notice]:
+        """Events that pass every condition, as they happen::
+
+            async for notice in client.subscribe(sources=["gate-1"]):
+                print(notice.event.event_id)
+
+        From now on or, with the ``cursor`` of an earlier notice, from what followed that. A connection that breaks is
+        opened again, for at most ``patience_s``, from where it was: nothing is missed and nothing told twice.
+
+        Closing the client ends the iteration. It raises MienApiError when the platform refuses (29002: what followed
+        the cursor is no longer kept), MienUnreachable when it does not answer at first, or for longer than
+        ``patience_s``.
+        """
+        return notices(self._calls, where, cursor, patience_s)
 
     async def capabilities(self) -> Capabilities:
         """What this deployment can estimate, with which models."""

@@ -12,6 +12,7 @@ HEADER = "# Written by `python -m libs.client.stub`; do not edit.\n# ruff: noqa\
 PARTS = ("handlers", "events", "faces", "attributes", "lists", "matcher", "images")
 RENAMED = {
     "async def ": "def ",
+    "AsyncIterator": "Iterator",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "class MienClient": "class BlockingMienClient",

@@ -12,7 +12,7 @@ from libs.common.part import Part
 from libs.common.settings import SenderSettings
 from libs.common.storage.storage import Storage
 from libs.common.webhooks import signing_key
-from services.sender.consumer import calling, telling
+from services.sender.consumer import Telling, calling
 from services.sender.courier import Courier
 from services.sender.deliveries_mongo import MongoDeliveries
 from services.sender.deliveries_sqlite import SCHEMA as CALLBACKS_SCHEMA
@@ -45,7 +45,7 @@ async def build(storage: Storage, bus: Bus, fetcher: Fetcher, settings: SenderSe
     )
     dispatcher = Dispatcher(deliveries, Courier(fetcher, _key(settings), storage.seal), rules)
     subscriptions = Subscriptions(notices, most=settings.max_subscribers, per_account=settings.max_per_account)
-    bus.subscribe(EVENTS_NOTIFY, "sender", telling(notices), at_once=AT_ONCE)
+    bus.subscribe(EVENTS_NOTIFY, "sender", Telling(notices), at_once=AT_ONCE)
     bus.subscribe(CALLBACKS, "sender", calling(deliveries, dispatcher.wake), at_once=AT_ONCE)
 
     async def start() -> None:

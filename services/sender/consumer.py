@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -11,9 +13,10 @@ from pydantic import BaseModel
 from libs.common import clock
 from libs.common.bus.port import Consumer, Message
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.wire.base import pack
 from libs.common.wire.policies import Callback
-from services.sender.model import Delivery
+from services.sender.model import Delivery, Notice
 from services.sender.notices import notices_of
 from services.sender.ports import Deliveries, NoticeLog
 
@@ -29,13 +32,42 @@ class CallbackBody(BaseModel):
     emitted_ms: int | None = None
 
 
-def telling(log: NoticeLog) -> Consumer:
-    """A consumer of EVENTS_NOTIFY. A message may arrive twice: the log knows its events."""
+class Telling:
+    """A consumer of EVENTS_NOTIFY. A message may arrive twice: the log knows its events.
 
-    async def tell(message: Message) -> None:
-        await log.append(message.account, notices_of(message))
+    What this process gets for an account is appended in the order in which it came: one append at a time, and what
+    comes meanwhile together in the next.
+    """
 
-    return tell
+    def __init__(self, log: NoticeLog) -> None:
+        self._log = log
+        self._queues: dict[Id, _Queue] = {}
+
+    async def __call__(self, message: Message) -> None:
+        notices = notices_of(message)
+        queue = self._queues.setdefault(message.account, _Queue())
+        queue.notices += notices
+        if queue.append is None:
+            queue.append = asyncio.create_task(self._append(message.account, queue))
+        await asyncio.shield(queue.append)
+
+    async def _append(self, account: Id, queue: _Queue) -> None:
+        async with queue.turn:
+            notices, queue.notices, queue.append = queue.notices, [], None
+            try:
+                await self._log.append(account, notices)
+            finally:
+                if queue.append is None:
+                    del self._queues[account]
+
+
+@dataclass
+class _Queue:
+    """What is to be appended next, by a task that waits for its turn."""
+
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    notices: list[Notice] = field(default_factory=list)
+    append: asyncio.Task[None] | None = None
 
 
 def calling(deliveries: Deliveries, wake: Callable[[], None]) -> Consumer:

@@ -26,6 +26,7 @@ PREFIXES = {
     "faces": "/3",
     "events": "/2",
     "handlers": "/1",
+    "sender": "/1",
     "matcher": "/1",
     "remote_sdk": "/1",
 }
