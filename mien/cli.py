@@ -1,4 +1,5 @@
-"""The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``enroll``, ``emit``."""
+"""The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``dead-letters``, ``enroll``,
+``emit``."""
 
 from __future__ import annotations
 
@@ -20,7 +21,7 @@ from libs.client.client import DEFAULT_URL
 from libs.common import observability, tracing
 from libs.common.errors import MienError
 from libs.common.settings import PORT_OFFSETS, Settings, effective
-from mien import models, tables, terminal
+from mien import dead_letters, models, tables, terminal
 from mien.enrolment import Enrolled, Enrolment
 from mien.lists import list_named
 from mien.pace import at_once
@@ -42,6 +43,7 @@ app = typer.Typer(
     epilog="Exit codes: 0 done, 1 some photos failed, 2 wrong usage, 3 refused, 4 unreachable, 5 did not start.",
 )
 app.add_typer(models.group, name="models")
+app.add_typer(dead_letters.group, name="dead-letters")
 
 Url = Annotated[str, typer.Option(envvar="MIEN_URL", help="The platform's gateway.")]
 Account = Annotated[str, typer.Option(envvar="MIEN_ACCOUNT", help="UUID that everything is stored and sought under.")]
