@@ -1,5 +1,5 @@
-"""The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``dead-letters``, ``enroll``,
-``emit``."""
+"""The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``dead-letters``,
+``enroll``, ``emit``."""
 
 from __future__ import annotations
 
