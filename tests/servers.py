@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TypeVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -25,6 +25,7 @@ from deploy.local.redis import Redis
 from deploy.local.s3 import KEY, S3, SECRET, Ceph, Moto
 from deploy.local.server import NotInstalled, Server
 from libs.common.ids import new_id
+from tests.containers import MinioContainer, MongoContainer, RabbitContainer, RedisContainer
 
 T = TypeVar("T", bound=Server)
 
@@ -41,43 +42,50 @@ class Bucket:
     secret: str = SECRET
 
 
-def _running(kind: Callable[[Path], T], factory: pytest.TempPathFactory) -> Iterator[T]:
-    """A server of the session. Skips the test that asks when it is not installed."""
-    folder = factory.mktemp(getattr(kind, "__name__", "server").lower())
-    try:
-        server = kind(folder)
-    except NotInstalled as missing:
-        pytest.skip(f"not on this machine: {missing}")
-    if server.remark:
-        print(f"\n{server.remark}", file=sys.__stderr__)
-    server.start()
-    yield server
-    server.stop()
+def _running(factory: pytest.TempPathFactory, *kinds: type[T]) -> Iterator[T]:
+    """A server of the session: the first kind that can be had. Skips the test that asks when there is none."""
+    reasons: list[str] = []
+    for kind in kinds:
+        try:
+            server = kind(factory.mktemp(kind.__name__.lower()))
+        except NotInstalled as missing:
+            reasons.append(str(missing))
+            continue
+        if server.remark:
+            print(f"\n{server.remark}", file=sys.__stderr__)
+        server.start()
+        yield server
+        server.stop()
+        return
+    pytest.skip("; ".join(reasons))
 
 
 @pytest.fixture(scope="session")
 def rabbit_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rabbit]:
-    yield from _running(Rabbit, tmp_path_factory)
+    yield from _running(tmp_path_factory, Rabbit, RabbitContainer)
 
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
-    yield from _running(Redis, tmp_path_factory)
+    yield from _running(tmp_path_factory, Redis, RedisContainer)
 
 
 @pytest.fixture(scope="session")
 def mongo_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongo]:
-    yield from _running(Mongo, tmp_path_factory)
+    """A mongod if there is one or an engine to run one, else the server that stands in for it."""
+    kinds = (Mongo, MongoContainer) if shutil.which("mongod") else (MongoContainer, Mongo)
+    yield from _running(tmp_path_factory, *kinds)
 
 
 @pytest.fixture(scope="session")
 def moto_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Moto]:
-    yield from _running(Moto, tmp_path_factory)
+    yield from _running(tmp_path_factory, Moto)
 
 
 @pytest.fixture(scope="session")
-def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ceph]:
-    yield from _running(Ceph, tmp_path_factory)
+def ceph_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server."""
+    yield from _running(tmp_path_factory, Ceph, MinioContainer)
 
 
 @pytest.fixture

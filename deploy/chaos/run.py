@@ -34,10 +34,11 @@ PROBES = 3
 """Probes in a row that have to succeed: with two processes of each service, one may be luck."""
 PROBE_S = 5.0
 LOST_AFTER_S = 120.0
-"""When it is given up that the suite serves again."""
+"""When it is given up that the suite serves again, or at all."""
+WARM_UP_S = 5.0
+"""Load before the first fault."""
 QUIET_S = 60.0
 """In which every queue has to be empty when nothing is sent any more."""
-WARM_UP_S = 5.0
 POLL_S = 0.2
 
 
@@ -77,10 +78,11 @@ async def run(options: Options, folder: Path, say: Callable[[str], None]) -> Rep
     async with _stage(options, folder, say) as stage:
         load = asyncio.create_task(stage.scene.load.run(), name="load")
         try:
+            await _until_serving(stage)
             await asyncio.sleep(WARM_UP_S)
             await _episodes(stage, options)
         except TimeoutError:
-            stage.report.failure = f"did not serve again within {LOST_AFTER_S:g} s"
+            stage.report.failure = f"did not serve within {LOST_AFTER_S:g} s"
         finally:
             load.cancel()
             await asyncio.gather(load, return_exceptions=True)

@@ -16,7 +16,7 @@ from redis.asyncio import Redis as RedisClient
 from deploy.local.mongo import Mongo
 from deploy.local.rabbit import Rabbit
 from deploy.local.redis import Redis
-from deploy.local.s3 import Ceph
+from deploy.local.s3 import S3
 from tests.running import ROOT
 from tests.servers import Bucket
 
@@ -56,7 +56,7 @@ async def test_mongo_keeps_what_it_acknowledged(mongo_server: Mongo) -> None:
         assert await client.get_default_database()["things"].find_one() == {"_id": "one"}
 
 
-def test_ceph_keeps_what_it_acknowledged(ceph_server: Ceph) -> None:
+def test_ceph_keeps_what_it_acknowledged(ceph_server: S3) -> None:
     ceph_server.add_bucket("kept-objects")
     objects = s3_client(Bucket(ceph_server.url, "kept-objects"))
     objects.put_object(Bucket="kept-objects", Key="key", Body=b"body")
