@@ -41,6 +41,8 @@ def contents(folder: Path) -> dict[str, str]:
         "s3_key": key,
         "s3_secret": secret,
         "garage.env": f"GARAGE_DEFAULT_ACCESS_KEY={key}\nGARAGE_DEFAULT_SECRET_KEY={secret}\n",
+        "secret_key": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+        "callback_secret": f"whsec_{base64.b64encode(secrets.token_bytes(32)).decode()}",
         "garage_rpc_secret": secrets.token_hex(32),
         "grafana_password": secrets.token_urlsafe(24),
     }

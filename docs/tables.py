@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
+import pkgutil
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from prometheus_client import REGISTRY
+from prometheus_client.metrics import MetricWrapperBase
 from pydantic_settings import BaseSettings
 
 from libs.common.errors import Code
@@ -51,7 +55,37 @@ def _rows(model: type[BaseSettings]) -> str:
     )
 
 
-PAGES = {"errors.md": errors_page, "settings.md": settings_page}
+def metrics_page() -> str:
+    """``metrics.md``: every metric of ours, in whichever process it is."""
+    rows = "".join(
+        f"| `{name}` | {metric.describe()[0].type} | {', '.join(metric._labelnames)} | {metric._documentation} |\n"
+        for name, metric in sorted(metrics().items())
+    )
+    return (
+        "# Metrics\n\n"
+        "Every service answers `GET /metrics` in Prometheus' format. One that a service has nothing to do with is not\n"
+        "there, and one with labels appears with its first value. Beside these there are `process_*` and\n"
+        "`python_*`.\n\n"
+        "| name | kind | labels | meaning |\n|--|--|--|--|\n" + rows
+    )
+
+
+def metrics() -> dict[str, MetricWrapperBase]:
+    """Every metric that the code declares, by the name Prometheus sees (histograms': without their endings)."""
+    for package in ("libs", "services", "mien"):
+        for module in pkgutil.walk_packages([str(HERE.parent / package)], f"{package}."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+    declared = {metric for metric in REGISTRY._collector_to_names if isinstance(metric, MetricWrapperBase)}
+    return {_exposed(metric): metric for metric in declared if metric.describe()[0].name.startswith("mien_")}
+
+
+def _exposed(metric: MetricWrapperBase) -> str:
+    described = metric.describe()[0]
+    return f"{described.name}_total" if described.type == "counter" else described.name
+
+
+PAGES = {"errors.md": errors_page, "settings.md": settings_page, "metrics.md": metrics_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():
