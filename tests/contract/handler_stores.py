@@ -56,3 +56,5 @@ STORES: dict[str, OpenStore] = {
     "mongomock": mongomock_store,
     "cached": cached_store,
 }
+READ_NUL = [name for name in STORES if name != "mongo"]
+"""nx-27017, which stands in for MongoDB, finds no NUL by a pattern; not yet seen on MongoDB itself."""

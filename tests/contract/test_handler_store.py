@@ -20,7 +20,7 @@ from libs.common.wire.handlers import Handler, HandlerFilter
 from libs.common.wire.policies import Policies
 from services.handlers.ports import HandlerStore
 from services.handlers.stored import dump, load
-from tests.contract.handler_stores import STORES
+from tests.contract.handler_stores import READ_NUL, STORES
 
 MINE, THEIRS = new_id(), new_id()
 ALL = HandlerFilter()
@@ -101,7 +101,7 @@ async def test_of_those_who_replace_at_once_one_does(store: HandlerStore) -> Non
     assert await store.get(MINE, first.handler_id) == winners[0]
 
 
-texts = st.text(alphabet="aAäÄ.*%_\\[^$ \n\0ſK😀", max_size=4)
+texts = st.text(alphabet="aAäÄ.*%_\\[^$ \nſK😀", max_size=4)
 kinds = st.sampled_from([0, 1])
 NOON = clock.parse("2024-05-04T12:00:00Z")
 
@@ -135,6 +135,14 @@ async def test_pages_hold_what_passes_the_filter_newest_first(
     pages = range(1, len(passing) // size + 2)
     found = [await store.find(account, where, Page(page=page, page_size=size)) for page in pages]
     assert [one for page in found for one in page] == passing
+
+
+@pytest.mark.parametrize("store", READ_NUL, indirect=True)
+async def test_a_description_is_searched_beyond_a_nul(store: HandlerStore) -> None:
+    one, two = handler(description="a\0b"), handler(description="a\0c")
+    for each in (one, two):
+        await store.add(each)
+    assert await store.find(MINE, HandlerFilter(description="\0B"), Page()) == [one]
 
 
 def ascii_lower(text: str) -> str:
