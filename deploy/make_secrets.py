@@ -12,6 +12,13 @@ import secrets
 from pathlib import Path
 
 FOLDER = Path(__file__).resolve().parent / "secrets"
+REDIS = """\
+requirepass {password}
+appendonly yes
+appendfsync always
+maxmemory-policy noeviction
+dir /data
+"""
 
 
 def main(folder: Path = FOLDER) -> None:
@@ -36,7 +43,7 @@ def contents(folder: Path) -> dict[str, str]:
         "rabbitmq_user.conf": f"default_user = mien\ndefault_pass = {rabbit}\n",
         "bus_url": f"amqp://mien:{rabbit}@rabbitmq:5672/%2F",
         "redis_password": redis,
-        "redis.conf": f"requirepass {redis}\nappendonly yes\nappendfsync always\nmaxmemory-policy noeviction\ndir /data\n",
+        "redis.conf": REDIS.format(password=redis),
         "redis_url": f"redis://:{redis}@redis:6379/0",
         "s3_key": key,
         "s3_secret": secret,

@@ -101,7 +101,9 @@ def migrate(
     observability.configure("migrate", settings.log_level, settings.log_format)
     outcomes = asyncio.run(migration.migrate(settings, check_only=check))
     for outcome in outcomes:
-        out.print(f"{outcome.what}: {outcome.state}", highlight=False, soft_wrap=True)
+        print(f"{outcome.what}: {outcome.state}")
+    if not outcomes:
+        print("nothing to do: every store is embedded, and makes itself")
     raise typer.Exit(SOME_FAILED if any(not outcome.well for outcome in outcomes) else 0)
 
 

@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 from yarl import URL
 
 from libs.common import clock, ports
+from libs.common.bus.link import CONNECT_S
 from libs.common.bus.topics import TOPICS
 from libs.common.bus.topology import (
     CAPACITY,
@@ -53,7 +54,6 @@ COLLECTIONS: dict[str, Sequence[Collection]] = {
 STEP_S = 60.0
 PROBE = "migration"
 """The collection that a write is tried in."""
-CONNECT_S = 10.0
 SIGNED_S = 60
 """How long the address that makes the bucket is good for."""
 
@@ -93,9 +93,10 @@ async def _outcome(what: str, step: Step) -> Outcome:
             return Outcome(what, await step())
     except TimeoutError:
         return Outcome(what, f"did not answer within {STEP_S:g} s", well=False)
-    except (Missing, MienError, PyMongoError, OSError) as failure:
-        detail = failure.detail if isinstance(failure, MienError) else str(failure)
-        return Outcome(what, detail, well=False)
+    except MienError as failure:
+        return Outcome(what, f"cannot be reached ({failure.detail.partition(';')[0]})", well=False)
+    except (Missing, PyMongoError, OSError) as failure:
+        return Outcome(what, str(failure), well=False)
 
 
 def _steps(settings: Settings, storage: Storage, check_only: bool) -> dict[str, Step]:
