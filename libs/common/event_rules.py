@@ -64,9 +64,18 @@ def _check_json(content: Any, where: str, limit: int) -> None:
 
 
 def _check_size(event: Event, where: str) -> None:
+    if _is_small(event):
+        return
     size = len(event.model_dump_json(exclude={"face_descriptor", "body_descriptor"}))
     if size > MAX_EVENT_BYTES:
         raise MienError(Code.BAD_BODY, f"{where}event: has {size} bytes as JSON; {MAX_EVENT_BYTES} are allowed")
+
+
+def _is_small(event: Event) -> bool:
+    """Whether all but meta and matches is far below half a MiB: then nobody need measure it."""
+    detections = [*event.face_detections, *event.body_detections]
+    origins = sum(len(one.image_origin or "") for one in detections)
+    return len(detections) + len(event.attach_result) <= 100 and origins <= 50_000
 
 
 def _json_bytes(content: Any, where: str) -> int:

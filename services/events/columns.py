@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from functools import cached_property
 from typing import Annotated, Any
 
 from pydantic import Field, TypeAdapter, ValidationError
@@ -66,13 +67,17 @@ class Column:
     def values(self, event: Event) -> tuple[Value, ...]:
         """What the event has in this column: nothing when the column is empty."""
         found: Any = event
-        for step in self.path.split("."):
+        for step in self._steps:
             found = getattr(found, step, None)
         if found is None:
             return ()
         if self.array:
             return tuple(dict.fromkeys(found))
         return (clock.to_ms(found) if self.kind is Kind.TIME else found,)
+
+    @cached_property
+    def _steps(self) -> list[str]:
+        return self.path.split(".")
 
     def read(self, given: Any) -> Value:
         """A value that a caller compares with. Raises ValueError when it is of another type."""

@@ -13,8 +13,8 @@ from libs.common.errors import Code, MienError
 
 T = TypeVar("T")
 
-GROUP = 500
-"""Events in one write; a call that brings more is written alone."""
+GROUP = 200
+"""Events in one write; a call that brings more is written alone. Few enough that a slow store takes them in time."""
 WAITING = 20_000
 """Events that may wait to be written."""
 

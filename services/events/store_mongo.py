@@ -38,7 +38,7 @@ from services.events.documents import (
     whole_event_of,
 )
 from services.events.filters import Predicate
-from services.events.group import Group
+from services.events.group import GROUP, Group
 from services.events.mongo_query import ORDERS, counts, selection
 from services.events.outbox_mongo import lease_end
 from services.events.ports import Order, Owed
@@ -116,17 +116,17 @@ class MongoEventStore:
 
     async def _insert(self, documents: list[Document]) -> list[Id]:
         """The ids that are in use by now."""
-        if not documents:
-            return []
-        try:
-            await self._events.insert_many(documents, ordered=False)
-        except BulkWriteError as failure:
-            details = failure.details or {}
-            errors: list[dict[str, Any]] = details.get("writeErrors", [])
-            if details.get("writeConcernErrors") or any(error["code"] != DUPLICATE for error in errors):
-                raise
-            return [documents[error["index"]]["_id"] for error in errors]
-        return []
+        in_use: list[Id] = []
+        for some in chunks(documents, GROUP):
+            try:
+                await self._events.insert_many(some, ordered=False)
+            except BulkWriteError as failure:
+                details = failure.details or {}
+                errors: list[dict[str, Any]] = details.get("writeErrors", [])
+                if details.get("writeConcernErrors") or any(error["code"] != DUPLICATE for error in errors):
+                    raise
+                in_use += [some[error["index"]]["_id"] for error in errors]
+        return in_use
 
     async def _revive(self, new: Document) -> bool:
         """Put an event where one of the same account was deleted; whether nobody was quicker."""

@@ -46,9 +46,11 @@ class Limit(Enum):
 
 @dataclass(frozen=True)
 class Opened:
-    """An empty store, and its outbox. ``limits`` are what a stand-in for MongoDB cannot do (docs/mongo.md)."""
+    """An empty store, its outbox, and what another process has: ``second`` is over the same data, where there can be
+    another process. ``limits`` are what a stand-in for MongoDB cannot do (docs/mongo.md)."""
 
     store: EventStore
+    second: EventStore
     outbox: Outbox
     limits: frozenset[Limit] = frozenset()
 
@@ -60,7 +62,8 @@ OpenStore = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[Opened
 async def sqlite_store(folder: Path) -> AsyncIterator[Opened]:
     database = await Database(folder / "events.db", SCHEMA, durable=False).open()
     try:
-        yield Opened(SqliteEventStore(database), SqliteOutbox(database))
+        store = SqliteEventStore(database)
+        yield Opened(store, store, SqliteOutbox(database))
     finally:
         await database.close()
 
@@ -83,7 +86,7 @@ async def mongomock_store() -> AsyncIterator[Opened]:
 
 async def _in_mongo(database: AsyncDatabase[mongo.Document], *limits: Limit) -> Opened:
     await mongo.migrate(database, COLLECTIONS)
-    return Opened(MongoEventStore(database), MongoOutbox(database), frozenset(limits))
+    return Opened(MongoEventStore(database), MongoEventStore(database), MongoOutbox(database), frozenset(limits))
 
 
 STORES: dict[str, OpenStore] = {
