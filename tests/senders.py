@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,25 +69,24 @@ async def running(
         )
     )
     fetcher = Fetcher(FetchSettings(allow_urls=True, allow_networks=["127.0.0.0/8"]))
-    bus = LocalBus(await storage.sqlite("bus.db", local.SCHEMA))
-    part = await sender.build(storage, bus, fetcher, settings or SenderSettings())
-    servers = Servers()
-    async with aiohttp.ClientSession() as session:
-        try:
-            app = build_app("sender", [(part.routes.prefix, part.routes)], part.health)
-            part.install(app)
-            own = f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"
-            near = gateway.build({"sender": inside(part.routes)}, part.health, 1024)
-            part.install(near)
-            far = gateway.build({"sender": outside(part.routes, Peers([own]), session)}, part.health, 1024)
-            ports = [await servers.start(app, "127.0.0.1", 0) for app in (near, far)]
-            await bus.start()
-            await part.start()
-            yield Sender(part, bus, storage, own, *(f"http://127.0.0.1:{port}" for port in ports))
-        finally:
-            await part.turn_away()
-            await servers.stop()
-            await bus.stop()
-            await part.stop()
-            await storage.close()
-            await fetcher.close()
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(storage.close)
+        stack.push_async_callback(fetcher.close)
+        bus = LocalBus(await storage.sqlite("bus.db", local.SCHEMA))
+        part = await sender.build(storage, bus, fetcher, settings or SenderSettings())
+        session = await stack.enter_async_context(aiohttp.ClientSession())
+        servers = Servers()
+        stack.push_async_callback(part.stop)
+        stack.push_async_callback(bus.stop)
+        stack.push_async_callback(servers.stop)
+        stack.push_async_callback(part.turn_away)
+        app = build_app("sender", [(part.routes.prefix, part.routes)], part.health)
+        part.install(app)
+        own = f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"
+        near = gateway.build({"sender": inside(part.routes)}, part.health, 1024)
+        part.install(near)
+        far = gateway.build({"sender": outside(part.routes, Peers([own]), session)}, part.health, 1024)
+        ports = [await servers.start(door, "127.0.0.1", 0) for door in (near, far)]
+        await bus.start()
+        await part.start()
+        yield Sender(part, bus, storage, own, *(f"http://127.0.0.1:{port}" for port in ports))

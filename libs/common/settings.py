@@ -125,6 +125,8 @@ class SenderSettings(FromEnvironment):
     callbacks_at_once: int = Field(default=64, ge=1, le=1024, description="HTTP callbacks of one process under way")
     callback_attempts: int = Field(default=16, ge=1, description="before a callback becomes a dead letter")
     callback_age_s: float = Field(default=86_400, gt=0, description="after which it does, however often it was tried")
+    callback_wait_s: float = Field(default=1.0, gt=0, description="before the second attempt; it doubles with each")
+    callback_longest_wait_s: float = Field(default=600.0, gt=0, description="but is never longer than this")
     callback_secret: SecretStr | None = Field(
         default=None, description="whsec_<base64>: signs callbacks that have no secret of their own"
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from libs.common.bus.port import Bus
+from libs.common.bus.port import Backoff, Bus
 from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
 from libs.common.http.fetch import Fetcher
@@ -42,6 +42,7 @@ async def build(storage: Storage, bus: Bus, fetcher: Fetcher, settings: SenderSe
         age_s=settings.callback_age_s,
         at_once=settings.callbacks_at_once,
         settle_ms=SETTLE_MS if storage.mongo is not None else 0,
+        backoff=Backoff(first_s=settings.callback_wait_s, longest_s=settings.callback_longest_wait_s),
     )
     dispatcher = Dispatcher(deliveries, Courier(fetcher, _key(settings), storage.seal), rules)
     subscriptions = Subscriptions(notices, most=settings.max_subscribers, per_account=settings.max_per_account)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,7 +11,6 @@ from typing import Any
 import orjson
 from pydantic import BaseModel
 
-from libs.common import clock
 from libs.common.bus.port import Consumer, Message
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
@@ -82,6 +82,7 @@ def calling(deliveries: Deliveries, wake: Callable[[], None]) -> Consumer:
 
 def delivery_of(message: Message) -> Delivery:
     """Raises ValidationError for a body that is none, BODY_TOO_LARGE."""
+    arrived_ns = time.time_ns()
     read = CallbackBody.model_validate(message.body)
     body = _encoded(read.callback, {"events": read.events})
     if len(body) > MAX_CALLBACK_BYTES:
@@ -91,7 +92,8 @@ def delivery_of(message: Message) -> Delivery:
         account=message.account,
         callback=read.callback,
         source=next((event.get("source") for event in read.events), None) or "",
-        emitted_ms=read.emitted_ms if read.emitted_ms is not None else clock.now_ms(),
+        emitted_ms=read.emitted_ms if read.emitted_ms is not None else arrived_ns // 1_000_000,
+        arrived_ns=arrived_ns,
         body=body,
     )
 

@@ -7,7 +7,6 @@ delivers again, or a lease that runs out.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
@@ -170,7 +169,7 @@ class MongoDeliveries:
             "source": delivery.source,
             "state": "waiting",
             "emitted_ms": delivery.emitted_ms,
-            "arrived_ns": time.time_ns(),
+            "arrived_ns": delivery.arrived_ns,
             "since_ms": now_ms,
             "ended_ms": None,
             "expires": None,
@@ -230,6 +229,7 @@ def _delivery(document: Document) -> Delivery:
         callback=Callback.model_validate_json(document["callback"]),
         source=document["source"],
         emitted_ms=document["emitted_ms"],
+        arrived_ns=document["arrived_ns"],
         body=document["body"],
     )
 

@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS delivery (
     source TEXT NOT NULL,
     state TEXT NOT NULL,  -- waiting, done, dead
     emitted_ms INTEGER NOT NULL,
+    arrived_ns INTEGER NOT NULL,
     since_ms INTEGER NOT NULL,  -- waiting since
     ended_ms INTEGER,  -- done or dead since
     attempts INTEGER NOT NULL,
@@ -29,7 +30,7 @@ CREATE TABLE IF NOT EXISTS delivery (
     callback TEXT,  -- JSON; gone when done, as is the body
     body BLOB
 );
-CREATE INDEX IF NOT EXISTS delivery_next ON delivery (lane, emitted_ms, seq) WHERE state = 'waiting';
+CREATE INDEX IF NOT EXISTS delivery_next ON delivery (lane, emitted_ms, arrived_ns) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS delivery_waiting ON delivery (since_ms) WHERE state = 'waiting';
 CREATE INDEX IF NOT EXISTS delivery_dead ON delivery (account_id, subscriber, ended_ms) WHERE state = 'dead';
 CREATE INDEX IF NOT EXISTS delivery_ended ON delivery (ended_ms) WHERE ended_ms IS NOT NULL;
@@ -85,7 +86,7 @@ class SqliteDeliveries:
 
     async def head(self, claim: Claim) -> Waiting | None:
         rows = await self._database.rows(
-            "SELECT * FROM delivery WHERE lane = ? AND state = 'waiting' ORDER BY emitted_ms, seq LIMIT 1",
+            "SELECT * FROM delivery WHERE lane = ? AND state = 'waiting' ORDER BY emitted_ms, arrived_ns LIMIT 1",
             (claim.lane,),
         )
         if rows:
@@ -143,8 +144,9 @@ class SqliteDeliveries:
         in_lane = "SELECT count(*) FROM delivery WHERE lane = ? AND state = 'waiting'"
         before = db.execute(in_lane, (delivery.lane,)).fetchone()[0]
         is_new = db.execute(
-            "INSERT INTO delivery (message_id, account_id, lane, subscriber, source, state, emitted_ms, since_ms,"
-            " attempts, callback, body) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, 0, ?, ?) ON CONFLICT DO NOTHING",
+            "INSERT INTO delivery (message_id, account_id, lane, subscriber, source, state, emitted_ms, arrived_ns,"
+            " since_ms, attempts, callback, body) VALUES (?, ?, ?, ?, ?, 'waiting', ?, ?, ?, 0, ?, ?)"
+            " ON CONFLICT DO NOTHING",
             (
                 delivery.message_id,
                 delivery.account,
@@ -152,6 +154,7 @@ class SqliteDeliveries:
                 delivery.subscriber,
                 delivery.source,
                 delivery.emitted_ms,
+                delivery.arrived_ns,
                 now_ms,
                 delivery.callback.model_dump_json(),
                 delivery.body,
@@ -220,6 +223,7 @@ def _delivery(row: sqlite3.Row) -> Delivery:
         callback=Callback.model_validate_json(row["callback"]),
         source=row["source"],
         emitted_ms=row["emitted_ms"],
+        arrived_ns=row["arrived_ns"],
         body=row["body"],
     )
 

@@ -67,10 +67,10 @@ class Rules:
 
     attempts: int
     age_s: float
+    backoff: Backoff
     at_once: int = 64
     lease_s: float = Keeping.lease_ms / 1000
     settle_ms: int = 0
-    backoff: Backoff = Backoff(first_s=1.0, longest_s=600.0)  # noqa: RUF009 (frozen)
 
 
 class Dispatcher:

@@ -53,7 +53,8 @@ class Bounds:
 class Delivery:
     """One HTTP callback to make: ``body`` as it was encoded once, so that every attempt carries the same bytes.
 
-    ``emitted_ms`` is when the events were emitted: within a lane deliveries are made in that order.
+    ``emitted_ms`` is when the events were emitted: within a lane deliveries are made in that order, and those of the
+    same moment in the order in which their messages arrived.
     """
 
     message_id: str
@@ -61,6 +62,7 @@ class Delivery:
     callback: Callback
     source: str
     emitted_ms: int
+    arrived_ns: int
     body: bytes
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from functools import partial
@@ -45,7 +46,12 @@ async def store(open_store: Open) -> AsyncIterator[Deliveries]:
 def delivery(url: str = A, source: str = "gate-1", account: str = ACCOUNT, **changes: Any) -> Delivery:
     sign = {"type": "basic", "login": "me", "password": "pässword"}
     callback = Callback.model_validate({"type": "http", "url": url, "authorization": sign})
-    usual = {"message_id": new_id(), "emitted_ms": clock.now_ms(), "body": b'{"events":[]}\x00\xff'}
+    usual = {
+        "message_id": new_id(),
+        "emitted_ms": clock.now_ms(),
+        "arrived_ns": time.time_ns(),
+        "body": b'{"events":[]}\x00\xff',
+    }
     return Delivery(**{**usual, "account": account, "callback": callback, "source": source, **changes})
 
 
