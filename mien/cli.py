@@ -1,5 +1,5 @@
 """The command line: ``mien up``, ``serve``, ``migrate``, ``config``, ``demo``, ``models``, ``dead-letters``,
-``enroll``, ``emit``."""
+``callbacks``, ``enroll``, ``emit``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from libs.client.client import DEFAULT_URL
 from libs.common import observability, tracing
 from libs.common.errors import MienError
 from libs.common.settings import PORT_OFFSETS, Settings, effective
-from mien import dead_letters, models, tables, terminal
+from mien import callbacks, dead_letters, models, tables, terminal
 from mien.enrolment import Enrolled, Enrolment
 from mien.lists import list_named
 from mien.pace import at_once
@@ -44,6 +44,7 @@ app = typer.Typer(
 )
 app.add_typer(models.group, name="models")
 app.add_typer(dead_letters.group, name="dead-letters")
+app.add_typer(callbacks.group, name="callbacks")
 
 Url = Annotated[str, typer.Option(envvar="MIEN_URL", help="The platform's gateway.")]
 Account = Annotated[str, typer.Option(envvar="MIEN_ACCOUNT", help="UUID that everything is stored and sought under.")]
