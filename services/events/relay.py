@@ -93,6 +93,7 @@ class Relay:
                     notice.body,
                     message_id=notice.notice_id,
                     request_id=owed.request_id,
+                    headers=notice.headers,
                 )
             )
         except MienError as refusal:

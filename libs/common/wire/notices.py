@@ -15,12 +15,14 @@ class Notice(Wire):
     """A message to be published once the events it is about are stored.
 
     ``notice_id`` becomes the id of the message, so that a notice that is published twice is known to be one. ``topic``
-    and ``body`` are as in ``libs.common.bus.topics``; the body is plain JSON.
+    and ``body`` are as in ``libs.common.bus.topics``; the body is plain JSON. ``headers`` become the message's: the
+    trace of the emission, which is over by the time it is published.
     """
 
     notice_id: Id
     topic: str
     body: dict[str, Any]
+    headers: dict[str, str] = {}
 
 
 class ToldEvent(EmittedEvent):

@@ -8,7 +8,7 @@ from typing import Any
 
 from prometheus_client import Counter
 
-from libs.common import clock
+from libs.common import clock, tracing
 from libs.common.bus.port import Message
 from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
@@ -56,7 +56,7 @@ def _some(about: Told, ids: set[Id]) -> list[dict[str, Any]]:
 def notice(topic: str, handler_id: Id, events: list[dict[str, Any]], **more: Any) -> Notice:
     """A new notice of ``events`` (plain JSON of ToldEvent), emitted now: callbacks are made in that order."""
     body = {"handler_id": handler_id, "events": events, "emitted_ms": clock.now_ms(), **more}
-    return Notice(notice_id=new_id(), topic=topic, body=body)
+    return Notice(notice_id=new_id(), topic=topic, body=body, headers=tracing.headers())
 
 
 async def tell(emission: Emission, services: Services) -> None:
