@@ -57,15 +57,15 @@ class Session:
         """For declarations, and for publishing with confirms."""
 
     async def open(self) -> None:
-        self._connection.close_callbacks.add(self._end)
+        self._connection.close_callbacks.add(self.end)
         self.outgoing = await self.channel()
 
     async def channel(self, *, vital: bool = True) -> AbstractChannel:
         """A channel with confirms. If ``vital``, its end is the session's."""
         channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
         if vital:
-            channel.close_callbacks.add(self._end)
-            (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self._end)
+            channel.close_callbacks.add(self.end)
+            (await channel.get_underlay_channel()).on_consumer_cancel_callbacks.add(self.end)
         return channel
 
     async def consume(self, queue: str, at_once: int, work: Work) -> Consumption:
@@ -77,20 +77,29 @@ class Session:
         return consumption
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Do ``work`` beside, for as long as the session lives."""
-        task = asyncio.create_task(_loggedly(work))
+        """Do ``work`` beside, for as long as the session lives. Its failure ends the session."""
+        task = asyncio.create_task(self._vitally(work))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+    async def _vitally(self, work: Coroutine[Any, Any, None]) -> None:
+        """What a failed delivery did not acknowledge is delivered again only once the session is over."""
+        try:
+            await work
+        except (MienError, *CONNECTION_EXCEPTIONS) as lost:
+            log.warning("a delivery was broken off, and will be made again: %s", lost)
+            self.end()
+        except Exception:
+            log.exception("a delivery failed outside of its consumer, and will be made again")
+            self.end()
 
     async def wait(self) -> None:
         """Until something of it breaks."""
         await self._over.wait()
 
-    def end(self) -> None:
-        self._over.set()
-
-    def _end(self, *_: object) -> None:
+    def end(self, *_: object) -> None:
+        """Also as a callback of the library, whatever that says."""
         self._over.set()
 
     async def close(self) -> None:
@@ -124,15 +133,6 @@ class Consumption:
         with suppress(*CONNECTION_EXCEPTIONS):
             await self._queue.cancel(self._tag)
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def _loggedly(work: Coroutine[Any, Any, None]) -> None:
-    try:
-        await work
-    except CONNECTION_EXCEPTIONS as lost:  # the broker will deliver again what this was about
-        log.debug("broken off: %s", type(lost).__name__)
-    except Exception:
-        log.exception("a delivery failed outside of its consumer; the broker will deliver it again")
 
 
 class Link:
@@ -176,8 +176,9 @@ class Link:
 
     async def session(self) -> Session:
         """The session, waited for. Raises STORE_UNAVAILABLE when there is none in time."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._up.wait(), self._patience_s)
+        if self._session is None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._up.wait(), self._patience_s)
         if self._session is None:
             raise unavailable(self._why)
         return self._session

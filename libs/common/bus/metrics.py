@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-WAITING = Gauge("mien_bus_waiting", "Messages not yet acknowledged", ["queue"])
+WAITING = Gauge("mien_bus_waiting", "Messages that wait", ["queue"])
 OLDEST = Gauge("mien_bus_oldest_seconds", "How long the message delivered last had waited; 0 if none waits", ["queue"])
 REFUSED = Counter("mien_bus_refused_total", "Messages refused because their queue was full", ["queue"])
 REDELIVERED = Counter("mien_bus_redelivered_total", "Deliveries that were not the first of their message", ["queue"])
