@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -49,6 +50,8 @@ class Report:
     """Of the WebSocket subscriber: one more than it was cut off."""
     dead_letters: Counter[str] = field(default_factory=Counter)
     surprises: Counter[str] = field(default_factory=Counter)
+    load: float = 0.0
+    """Average over the last five minutes of processes that wanted a core: what the times have to be read with."""
     failure: str = ""
 
     @property
@@ -76,6 +79,8 @@ class Report:
             "failure": self.failure,
             "seed": self.seed,
             "seconds": round(self.seconds, 1),
+            "load_average": round(self.load, 1),
+            "cores": os.cpu_count(),
             "faults": len(self.episodes),
             "kills": self.kills,
             "acknowledged": dict(self.acknowledged),
@@ -99,9 +104,9 @@ class Report:
         return Group(self._by_fault(), self._totals(), *self._problems())
 
     def _by_fault(self) -> Table:
-        table = Table(title="faults", title_justify="left")
+        table = Table(title="back: seconds until it served again (median)", title_justify="left")
         table.add_column("fault", no_wrap=True)
-        for column in ("times", "kills", "serves after s", "at most", "refused", "lost", "doubled"):
+        for column in ("times", "kills", "back", "at most", "refused", "lost", "doubled"):
             table.add_column(column, justify="right")
         for fault in dict.fromkeys(episode.fault for episode in self.episodes):
             same = [episode for episode in self.episodes if episode.fault == fault]
@@ -126,6 +131,7 @@ class Report:
             "told more than once": self.told_again,
             "connections of the subscriber": self.connections,
             "dead letters": ", ".join(f"{count} x {why}" for why, count in self.dead_letters.items()) or "none",
+            "load average, cores": f"{self.load:.1f}, {os.cpu_count()}",
             "seed": self.seed,
         }
         for name, value in rows.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from deploy.chaos.report import Episode, Report
 from deploy.chaos.witnesses import CallbackReceiver, Subscriber
 from deploy.local.suite import COPIES, ScaledSuite
 from libs.client import MienApiError, MienClient, MienUnreachable
+from libs.common.bus.topology import WORK
 from libs.common.ids import new_id
 
 ENVIRONMENT = {
@@ -170,6 +172,7 @@ async def _conclude(stage: Stage) -> None:
     everything = await stage.audit.everything()
     report.final = Findings(0, report.final.lost, report.final.doubled, report.final.wrong) + everything
     report.seconds = stage.elapsed_s()
+    report.load = os.getloadavg()[1]
     report.acknowledged = ledger.acknowledged
     report.refused = ledger.refused
     report.surprises = stage.scene.load.surprises
@@ -192,10 +195,17 @@ async def _unread(stage: Stage) -> list[str]:
 
 
 async def _unexplained(stage: Stage) -> list[str]:
-    """Dead letters that are not the unreadable messages we made, or such that are not among them."""
+    """Dead letters that none of our faults made, and unreadable messages of ours that are not among them.
+
+    A request for inference is a dead letter once two workers went away with it: killed, or cut off by the broker.
+    """
     letters = await bus.dead_letters(stage.scene.suite.rabbit.url)
     stage.report.dead_letters = Counter(letter.reason for letter in letters)
     ours = [letter for letter in letters if letter.message_id.startswith(bus.POISON)]
-    others = [f"dead letter {each.message_id} in {each.queue}: {each.reason}" for each in letters if each not in ours]
+    others = [
+        f"dead letter {each.message_id} in {each.queue}: {each.reason}"
+        for each in letters
+        if each not in ours and each.queue != WORK
+    ]
     missing = stage.scene.poisoned - len(ours)
     return others + ([f"{missing} unreadable messages are not among the dead letters"] if missing else [])
