@@ -37,7 +37,7 @@ def list_(as_json: AsJson = False) -> None:
     """Show every model of the catalogue: installed or not, its slots, licence and what to know before using it."""
     sdk = settings().sdk
     catalogue = _catalogue(sdk)
-    used = {model.name for model in catalogue.chosen.values()}
+    used = catalogue.used
     rows = [
         {
             **model.manifest.model_dump(include={"name", "title", "version", "slots", "licence", "upstream"}),
@@ -45,7 +45,7 @@ def list_(as_json: AsJson = False) -> None:
             "size_bytes": model.manifest.size_bytes,
             "installed": model.installed,
             "used": model.name in used,
-            "state": _state(model.installed, model.name in used, model.get),
+            "state": "in use" if model.name in used else catalogue.unusable(model) or "installed",
         }
         for model in catalogue.library.models.values()
     ]
@@ -123,10 +123,9 @@ def verify(
     for model in chosen:
         try:
             verdict = run(model, sdk.engine)
-            stored = verdict.expected is not None
-            said = (
-                f"off by {verdict.worst:.2g} of {verdict.tolerance:g}" if stored else "nothing stored to compare with"
-            )
+            said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
+            if verdict.expected is None:
+                said = "files intact; the manifest stores nothing to compare with"
             rows.append({"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured})
         except FAULTS as wrong:
             rows.append({"name": model.name, "good": False, "said": str(wrong), "measured": {}})
@@ -138,12 +137,6 @@ def verify(
                 f"{row['name']}: {'good' if row['good'] else 'BAD'}, {row['said']}", highlight=False, soft_wrap=True
             )
     raise typer.Exit(SOME_FAILED if any(not row["good"] for row in rows) else 0)
-
-
-def _state(installed: bool, used: bool, get: str) -> str:
-    if not installed:
-        return get
-    return "in use" if used else "installed"
 
 
 def _catalogue(sdk: SdkSettings) -> Any:

@@ -8,7 +8,7 @@ from libs.common.errors import Code, MienError
 from libs.common.wire.sdk import Estimator, SdkParams
 from services.remote_sdk.engines import choose
 from services.remote_sdk.engines.port import Where
-from services.remote_sdk.kinds import RUNNABLE
+from services.remote_sdk.kinds import LANDMARKS, RUNNABLE
 from services.remote_sdk.models.files import ModelMissing
 from services.remote_sdk.models.library import Library, Model
 from services.remote_sdk.slots import SLOTS, asked
@@ -36,8 +36,8 @@ class Catalogue:
         self._engine = engine
         self._preferred = {name: -rank for rank, name in enumerate(prefer or [])}
         for name in self._preferred:
-            if reason := self._unusable(library.model(name)):
-                raise ModelMissing(f"model {name} is preferred, but {reason}")
+            if reason := self.unusable(library.model(name)):
+                raise ModelMissing(f"model {name} is preferred: {reason}")
         self.chosen = self._choose()
 
     def _choose(self) -> dict[str, Model]:
@@ -47,7 +47,7 @@ class Catalogue:
         for slot in SLOTS:  # face_detection is the first
             for model in self._candidates(slot):
                 rival = slot != DETECTION and DETECTION in model.manifest.slots and model is not chosen.get(DETECTION)
-                if not rival and not self._unusable(model) and self._eligible(model):
+                if not rival and not self.unusable(model) and self._eligible(model):
                     chosen[slot] = model
                     break
         return {slot: model for slot, model in chosen.items() if all(need in chosen for need in model.manifest.needs)}
@@ -63,12 +63,12 @@ class Catalogue:
     def _eligible(self, model: Model) -> bool:
         return model.manifest.preference >= 0 or model.name in self._preferred
 
-    def _unusable(self, model: Model) -> str | None:
+    def unusable(self, model: Model) -> str | None:
         """Why a model cannot be used here; None when it can."""
         if not model.installed:
-            return f"it is not installed: {model.get}"
+            return f"not installed: {model.get}"
         if model.manifest.kind not in RUNNABLE:
-            return f"this release does not run models of kind {model.manifest.kind}"
+            return f"this release does not run kind {model.manifest.kind}"
         for network in model.manifest.networks.values():
             if not choose.readable(network.files[0], self._engine):
                 return f"nothing here runs {network.files[0]}: {choose.HINT}"
@@ -111,7 +111,7 @@ class Catalogue:
         """What an empty slot lacks, and how to have it."""
         known = [model for model in self._candidates(slot) if model.manifest.kind in RUNNABLE]
         if here := next((model for model in known if model.installed and self._eligible(model)), None):
-            return f"no model is installed for {slot} that can be used: of {here.name}, {self._unusable(here)}"
+            return f"no model is installed for {slot} that can be used ({here.name}: {self.unusable(here)})"
         if known:
             fits = " or ".join(f"{m.manifest.title} ({m.manifest.licence}): {m.get}" for m in known)
             return f"no model is installed for {slot}; what fits: {fits}"
@@ -138,6 +138,12 @@ class Catalogue:
             device=where.device if where else None,
             precision=where.precision if where else None,
         )
+
+    @property
+    def used(self) -> set[str]:
+        """The names of the models that are in use, dlib's five points among them, by which every face is aligned."""
+        names = {model.name for model in self.chosen.values()}
+        return names | {model.name for model in self.library.installed() if model.manifest.kind in LANDMARKS}
 
     def chosen_for(self, params: SdkParams) -> list[str]:
         """The names of the models that these parameters use, each once."""

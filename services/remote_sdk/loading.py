@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import torch
 
+from libs.common.descriptors import Version, register
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from services.remote_sdk.catalogue import Catalogue
@@ -81,6 +82,7 @@ class _Opening:
     def all_of(self, catalogue: Catalogue) -> Models:
         detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
         self._where["dlib-sp5"] = Where("numpy", "cpu", "fp32")
+        _register(description)
         return Models(
             precision=self._precision,
             detector=self._built(DETECTORS, detection),
@@ -106,6 +108,13 @@ class _Opening:
         loaded = load(model, self._engines)
         self._where[model.name] = loaded.where
         return loaded
+
+
+def _register(model: Model) -> None:
+    """Make the version of a model's descriptors known, where it is not."""
+    own = model.manifest.descriptor
+    if own:
+        register(Version(own.version, "face", model.name, own.length, own.midpoint, own.slope, own.source))
 
 
 def where(precision: Precision) -> Where:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import onnxruntime
 
-from services.remote_sdk.engines.port import Array, Where, float32
+from services.remote_sdk.engines.port import Array, Network, OneByOne, Where, float32
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
 
@@ -33,7 +33,7 @@ class OnnxRuntime:
     def reads(self, file: str) -> bool:
         return file.endswith(".onnx")
 
-    def load(self, model: Model, network: str) -> _Session:
+    def load(self, model: Model, network: str) -> Network:
         described = model.manifest.networks[network]
         content = model.read(described.files[0])
         try:
@@ -44,22 +44,15 @@ class OnnxRuntime:
         lost |= set(described.outputs) - {each.name for each in session.get_outputs()}
         if lost:
             raise BadManifest(f"model {model.name}: network {network} has no {', '.join(sorted(lost))}")
-        return _Session(session, list(described.outputs))
+        opened = _Session(session, list(described.outputs))
+        return OneByOne(opened) if any(each.shape[0] == 1 for each in session.get_inputs()) else opened
 
 
 class _Session:
     def __init__(self, session: onnxruntime.InferenceSession, outputs: list[str]) -> None:
         self._session = session
         self._outputs = outputs
-        self._one_by_one = any(each.shape[0] == 1 for each in session.get_inputs())
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        if not self._one_by_one:
-            return self._run(dict(inputs))
-        count = len(next(iter(inputs.values())))
-        singles = [self._run({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
-        return {name: np.concatenate([each[name] for each in singles]) for name in self._outputs}
-
-    def _run(self, inputs: dict[str, Array]) -> dict[str, Array]:
-        found = self._session.run(self._outputs, inputs)
+        found = self._session.run(self._outputs, dict(inputs))
         return {name: float32(np.asarray(array)) for name, array in zip(self._outputs, found, strict=True)}

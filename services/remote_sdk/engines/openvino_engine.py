@@ -7,9 +7,10 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import openvino
 
-from services.remote_sdk.engines.port import Array, Where, float32
+from services.remote_sdk.engines.port import Array, Network, OneByOne, Where, float32
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
 
@@ -33,16 +34,43 @@ class OpenVino:
     def reads(self, file: str) -> bool:
         return PurePosixPath(file).suffix in (".onnx", ".xml", ".tflite")
 
-    def load(self, model: Model, network: str) -> _Compiled:
+    def load(self, model: Model, network: str) -> Network:
         described = model.manifest.networks[network]
+        inputs, outputs = list(described.inputs), list(described.outputs)
         try:
             graph = self._read(model, described.files)
-            _free_batch(graph)
-            compiled = self._core.compile_model(graph, "CPU", self._options)
-            return _Compiled(compiled, list(described.inputs), list(described.outputs))
+            if not _is_for_one(graph):
+                return _Compiled(self._compiled(graph), inputs, outputs)
+            one = _Compiled(self._compiled(graph), inputs, outputs)
+            return self._for_many(graph.clone(), one, inputs, outputs) or OneByOne(one)
         except RuntimeError as wrong:
             reason = str(wrong).strip().splitlines()[-1]
             raise BadManifest(f"model {model.name}: OpenVINO cannot open {network}: {reason}") from wrong
+
+    def _compiled(self, graph: openvino.Model) -> openvino.CompiledModel:
+        return self._core.compile_model(graph, "CPU", self._options)
+
+    def _for_many(
+        self, graph: openvino.Model, one: _Compiled, inputs: list[str], outputs: list[str]
+    ) -> _Compiled | None:
+        """A network that was written for one picture, for any number; None where it mixes what it should keep apart.
+
+        Some graphs have the batch of one written into a reshaping in their middle, so it is tried.
+        """
+        probe = {each.any_name: _noise(each) for each in graph.inputs}
+        singles = [one.run({name: array[at : at + 1] for name, array in probe.items()}) for at in range(2)]
+        try:
+            _free_batch(graph)
+            many = _Compiled(self._compiled(graph), inputs, outputs)
+            together = many.run(probe)
+        except RuntimeError:
+            return None
+        apart = {name: np.concatenate([single[name] for single in singles]) for name in outputs}
+        same = all(
+            apart[name].shape == together[name].shape and np.allclose(apart[name], together[name], rtol=0.05, atol=0.05)
+            for name in outputs
+        )
+        return many if same else None
 
     def _read(self, model: Model, files: list[str]) -> openvino.Model:
         contents = [model.read(file) for file in files]
@@ -72,9 +100,20 @@ class _Compiled:
         return {name: float32(request.get_output_tensor(index).data).copy() for name, index in self._outputs.items()}
 
 
+def _is_for_one(graph: openvino.Model) -> bool:
+    """Whether every size of every input is fixed, and the first is 1."""
+    return all(each.partial_shape.is_static and each.shape[0] == 1 for each in graph.inputs)
+
+
 def _free_batch(graph: openvino.Model) -> None:
     """Let the first dimension of every input be of any size. Raises RuntimeError where the graph is built for one."""
     shapes = {each: each.get_partial_shape() for each in graph.inputs}
     for shape in shapes.values():
         shape[0] = openvino.Dimension(-1)
     graph.reshape(shapes)
+
+
+def _noise(described: openvino.Output) -> Array:
+    """Two items for an input that takes one."""
+    shape = [2, *map(int, list(described.shape)[1:])]
+    return (np.random.default_rng(0).random(shape) * 255).astype(described.element_type.to_dtype())

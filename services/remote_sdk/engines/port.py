@@ -56,3 +56,15 @@ class Engine(Protocol):
 
 def float32(array: Array) -> Array:
     return np.asarray(array, np.float32)
+
+
+class OneByOne:
+    """A network that was written for one item, run for each of several."""
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        count = len(next(iter(inputs.values())))
+        found = [self._network.run({name: array[at : at + 1] for name, array in inputs.items()}) for at in range(count)]
+        return {name: np.concatenate([each[name] for each in found]) for name in found[0]}

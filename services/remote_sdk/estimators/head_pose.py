@@ -23,7 +23,8 @@ class HeadPose:
         outputs = self._net.see(crops)
         yaw, pitch, roll = (outputs[f"angle_{axis}_fc"].reshape(-1) for axis in "ypr")
         return [
-            {"head_pose": Angles(pitch=_angle(p), yaw=_angle(y), roll=_angle(r))}
+            # The network's pitch grows as the head bows; yaw and roll have our signs.
+            {"head_pose": Angles(pitch=_angle(-p), yaw=_angle(y), roll=_angle(r))}
             for y, p, r in zip(yaw, pitch, roll, strict=True)
         ]
 

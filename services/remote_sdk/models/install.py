@@ -13,6 +13,7 @@ from services.remote_sdk.models.files import ModelFile, ModelMissing, check
 from services.remote_sdk.models.library import Library, Model
 from services.remote_sdk.models.manifest import MAX_MANIFEST_BYTES, BadManifest, Manifest, read
 
+SCHEME = "https"
 TOTAL_S, SILENT_S = 3600, 60
 _CHUNK_BYTES = 256 * 1024
 
@@ -150,7 +151,7 @@ async def _fetched(url: str, size_bytes: int, progress: Progress, session: aioht
     name, content = PurePosixPath(url).name, bytearray()
     try:
         async with session.get(url, headers={"Accept-Encoding": "identity"}) as answer:
-            if answer.status != 200 or answer.url.scheme != "https":
+            if answer.status != 200 or answer.url.scheme != SCHEME:
                 raise NotAdded(f"{url}: answered {answer.status} ({answer.url.scheme})")
             async for chunk in answer.content.iter_chunked(_CHUNK_BYTES):
                 content += chunk

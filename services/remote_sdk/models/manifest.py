@@ -103,17 +103,18 @@ class Network(Record):
 
 
 class DescriptorVersion(Record):
-    """What ``libs.common.descriptors.Version`` needs: Euclidean distance ``midpoint`` has similarity 0.5.
+    """The version of the descriptors; for the numbers see :class:`libs.common.descriptors.Version`.
 
-    ``unit``: the network's output is divided by its length first, so that the distance is sqrt(2 - 2 cos).
+    Versions that Mien knows keep their own ``midpoint`` and ``slope``; an operator's own needs both. ``unit``: the
+    network's output is divided by its length first, so that the distance is sqrt(2 - 2 cos).
     """
 
     version: Annotated[int, Field(ge=1, le=2**32 - 1)]
     length: Annotated[int, Field(ge=1, le=4096)]
     unit: bool = True
-    midpoint: Annotated[float, Field(gt=0)]
-    slope: Annotated[float, Field(gt=0)]
-    source: str
+    midpoint: Annotated[float, Field(gt=0)] = 1.0
+    slope: Annotated[float, Field(gt=0)] = 10.0
+    source: str = "libs/common/descriptors.py"
 
 
 class Check(Record):

@@ -35,6 +35,7 @@ _BOX_MARGIN = 0.5  # of the box, on every side: the detector needs to see around
 _BOX_LONG_SIDE = 400  # pixels of a scaled crop: the face in it is some 200, the detector starts at 80
 _SQUARE = 1.1  # sides of a box that differ less are those of dlib's own detector
 _DLIB_SIDE = 0.93  # of dlib's boxes, in roots of the area of YuNet's about the same 116 faces
+_DLIB_WIDTH, _DLIB_HEIGHT = 0.93, 1.24  # of YuNet's boxes, in sides of dlib's
 
 Cropper = Callable[[FaceView], Any]
 
@@ -162,7 +163,7 @@ class Chain:
         corners = self.landmarks.locate([pixels], [np.array([_landmark_box(each) for each in found])])
         chips = face_chips(pixels, corners, CHIP_SIZE, CHIP_PADDING)
         return [
-            FaceView(pixels, _box(face, five), five, face.points, chip, measure(chip), head_pose(five))
+            FaceView(pixels, _box(face), five, face.points, chip, measure(chip), head_pose(five))
             for face, five, chip in zip(found, corners, chips, strict=True)
         ]
 
@@ -218,18 +219,21 @@ class _Boxed(NamedTuple):
 
 def _landmark_box(found: Detection) -> tuple[float, float, float, float]:
     """Where the landmarks are sought: in a square as dlib's detector gives it, for it was learnt in those."""
-    if max(found.width, found.height) < _SQUARE * min(found.width, found.height):
+    if _is_square(found):
         return found.left, found.top, found.right, found.bottom
     x, y = found.centre
     half = (_DLIB_SIDE * math.sqrt(found.width * found.height) - 1) / 2
     return x - half, y - half, x + half, y + half
 
 
-def _box(found: Detection, corners: Points) -> Box:
-    """From forehead to chin: as a detector that gives points sees it, else about the corners."""
-    if found.points is None:
-        return box_of(corners)
-    return Box(found.left, found.top, found.right + 1, found.bottom + 1)
+def _box(found: Detection) -> Box:
+    """From forehead to chin and cheek to cheek: the box of every detector but dlib's, whose squares end below."""
+    box = Box(found.left, found.top, found.right + 1, found.bottom + 1)
+    return box.grown(_DLIB_WIDTH, _DLIB_HEIGHT) if _is_square(found) else box
+
+
+def _is_square(found: Detection) -> bool:
+    return max(found.width, found.height) < _SQUARE * min(found.width, found.height)
 
 
 def _fitness(boxed: _Boxed, view: FaceView) -> float:

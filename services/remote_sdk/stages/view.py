@@ -24,7 +24,7 @@ ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], 
 class FaceView:
     """A face in its picture.
 
-    ``pixels``: the whole picture, uint8 (h, w, 3), RGB. ``box``: forehead to chin, whatever detector found the face.
+    ``pixels``: the whole picture, uint8 (h, w, 3), RGB. ``box``: forehead to chin and cheek to cheek.
     ``corners``: float32 (5, 2), dlib's five points: outer and inner corner of the eye on the right of the picture, the
     same of the left one, the base of the nose. ``points``: eyes (left of the picture first), tip of the nose, corners
     of the mouth, where the detector gives them. ``chip``: uint8 (150, 150, 3), aligned. ``quality``: of the chip.
@@ -74,7 +74,7 @@ class BodyView:
 
 
 def box_of(corners: Points) -> Box:
-    """The box of a face from its five corners, for detectors whose own boxes are of another shape."""
+    """The box of a face of which only the five corners are known, as of a warp."""
     centre = corners.mean(0)
     unit = float(np.sqrt(((corners - centre) ** 2).sum(1).mean()))
     return around((float(centre[0]) + 0.5, float(centre[1]) + 0.5 + _BELOW * unit), _WIDTH * unit, _HEIGHT * unit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
@@ -14,7 +15,7 @@ from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import choose
 from services.remote_sdk.stages.chain import Chain, Face, Job, Seen
-from services.remote_sdk.stages.decode import Limits, encode_jpeg
+from services.remote_sdk.stages.decode import Limits, Pixels, encode_jpeg
 
 
 @cache
@@ -40,3 +41,9 @@ def look(data: bytes) -> Seen:
 def face_of(photo: bytes | Pillow.Image) -> Face:
     """The largest face of a picture that has one."""
     return look(photo if isinstance(photo, bytes) else encode_jpeg(np.asarray(photo))).faces[0]
+
+
+def photo(path: Path) -> Pixels:
+    """The pixels of a file, uint8 (h, w, 3), RGB."""
+    with Pillow.open(path) as opened:
+        return np.asarray(opened.convert("RGB"))

@@ -1,0 +1,284 @@
+"""Manifests, the folder of models, which model fills which slot, and adding and removing models."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from libs.common.errors import Code, MienError
+from libs.common.http.server import Servers
+from libs.common.settings import SdkSettings
+from libs.common.wire.sdk import SdkParams
+from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.kinds import RUNNABLE
+from services.remote_sdk.loading import catalogue_of
+from services.remote_sdk.models import install
+from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
+from services.remote_sdk.models.install import NotAdded
+from services.remote_sdk.models.library import Library
+from services.remote_sdk.models.manifest import BadManifest, read
+from services.remote_sdk.models.verify import verify
+from services.remote_sdk.slots import SLOTS
+from tests.unit.remote_sdk.models import FOLDER, describe, library
+
+WEIGHTS = b"not really weights"
+NETWORK = {
+    "networks.main": 'files = ["own.onnx"]\ninputs.x = { width = 8, height = 8 }',
+    "networks.main.outputs": 'y = "of the test"',
+}
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """A folder with an operator's model that only has to be described, not run."""
+    return describe(tmp_path / "made", "ours", "emotions", "emotions", WEIGHTS, **NETWORK)
+
+
+def refused(manifest: Path, change: tuple[str, str]) -> str:
+    manifest.write_text(manifest.read_text().replace(*change))
+    with pytest.raises(BadManifest) as wrong:
+        read(manifest)
+    return str(wrong.value)
+
+
+def test_every_manifest_of_the_project_says_where_its_model_comes_from() -> None:
+    models = Library(None).models.values()
+    assert len(models) >= 30
+    for model in models:
+        manifest = model.manifest
+        assert manifest.licence, model.name
+        assert manifest.training_data, model.name
+        assert manifest.upstream.startswith("https://") or not model.files, model.name
+    assert all(model.manifest.kind in RUNNABLE for model in models if model.manifest.package)
+
+
+def test_every_file_of_the_shared_folder_that_is_described_is_the_one_described() -> None:
+    described = [model for model in library().models.values() if model.files and not model.manifest.package]
+    assert len(described) >= 25
+    for model in described:
+        for file in model.files.values():
+            assert file.read(), model.name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (('kind = "', 'knid = "'), "knid"),
+        (('path = "own.onnx"', 'path = "../own.onnx"'), "inside the models folder"),
+        (('path = "own.onnx"', 'path = "/etc/passwd"'), "inside the models folder"),
+        (('sha256 = "', 'sha256 = "x'), "sha256"),
+        (("size_bytes = ", "size_bytes = -"), "size_bytes"),
+        (('["own.onnx"]', '["other.onnx"]'), "no file named other.onnx"),
+        (("height = 8 }", "height = 8, scale = [0.0] }"), "scale is not zero"),
+        (("height = 8 }", "height = 8, mean = [1.0, 2.0] }"), "one per channel"),
+        (("width = 8, ", ""), "width and height stand together"),
+        (('name = "ours"', 'name = "Our own/model"'), "manifest.name"),
+        (("[[files]]", "[[files"), "manifest.toml"),
+    ],
+)
+def test_a_manifest_that_is_wrong_is_refused_by_file_and_field(own: Path, change: tuple[str, str], said: str) -> None:
+    reason = refused(own / "manifest.toml", change)
+    assert said in reason
+    assert "manifest.toml" in reason
+
+
+def test_nothing_is_read_whose_size_or_digest_is_another(own: Path) -> None:
+    model = Library(own.parent).model("ours")
+    assert model.read("own.onnx") == WEIGHTS
+    (own / "own.onnx").write_bytes(WEIGHTS[:-1] + b"!")
+    with pytest.raises(ModelCorrupt, match="has sha256"):
+        model.read("own.onnx")
+    (own / "own.onnx").write_bytes(WEIGHTS * 2)
+    with pytest.raises(ModelCorrupt, match="over 18 bytes"):
+        model.read("own.onnx")
+    assert not model.installed
+    (own / "own.onnx").unlink()
+    with pytest.raises(ModelMissing, match="mien models add ours DIR"):
+        model.read("own.onnx")
+
+
+def test_two_models_of_one_name_are_refused(own: Path) -> None:
+    shutil.copytree(own, own.parent / "again")
+    with pytest.raises(BadManifest, match="two models are named ours"):
+        Library(own.parent)
+
+
+# Slots
+
+
+def test_without_optional_models_the_default_set_fills_its_slots(tmp_path: Path) -> None:
+    chosen = {slot: model.name for slot, model in Catalogue(Library(tmp_path), []).chosen.items()}
+    assert chosen == {
+        "face_detection": "dlib-mmod",
+        "landmarks5": "dlib-sp5",
+        "face_descriptor": "dlib-resnet",
+        "head_pose": "mien-pose-5pt",
+        "quality": "mien-quality",
+    }
+
+
+def test_an_empty_slot_says_how_it_is_filled(tmp_path: Path) -> None:
+    catalogue = Catalogue(Library(tmp_path), [])
+    estimators = catalogue.estimators()
+    assert set(estimators) == set(SLOTS)
+    assert "face-api 68 landmarks (MIT): mien models add face-api-landmarks68 DIR" in str(
+        estimators["landmarks68"].missing
+    )
+    with pytest.raises(MienError, match="none is known that fits") as missing:
+        catalogue.require(SdkParams(estimate_deepfake=1))
+    assert missing.value.code is Code.ESTIMATOR_MISSING
+
+
+def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
+    library()
+    usual = catalogue_of(SdkSettings(models_dir=FOLDER)).chosen
+    assert [usual[slot].name for slot in ("face_detection", "landmarks5", "head_pose", "face_descriptor")] == [
+        "yunet",
+        "yunet",
+        "head-pose-estimation-adas-0001",
+        "dlib-resnet",
+    ]
+    wished = catalogue_of(SdkSettings(models_dir=FOLDER, prefer=["ultraface-320", "mobilefacenet"])).chosen
+    assert [wished[slot].name for slot in ("face_detection", "landmarks5", "face_descriptor")] == [
+        "ultraface-320",
+        "dlib-sp5",  # YuNet's points are those of faces that YuNet found
+        "mobilefacenet",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("prefer", "said"), [("no-such-model", "no model is named"), ("lprnet", "this release does not run kind lprnet")]
+)
+def test_a_preference_that_cannot_be_met_is_a_refusal_to_start(prefer: str, said: str) -> None:
+    library()
+    with pytest.raises(MienError, match=f"cannot start: .*{said}"):
+        catalogue_of(SdkSettings(models_dir=FOLDER, prefer=[prefer]))
+
+
+def test_a_file_that_no_engine_opens_leaves_its_slot_empty_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    library()
+    monkeypatch.setattr("services.remote_sdk.engines.choose._has", lambda package: False)
+    catalogue = catalogue_of(SdkSettings(models_dir=FOLDER))
+    assert catalogue.chosen["face_detection"].name == "dlib-mmod"
+    assert "pip install 'mien[openvino]'" in str(catalogue.estimators()["emotions"].missing)
+
+
+def test_a_sensitive_estimator_has_to_be_allowed_though_its_model_is_there() -> None:
+    library()
+    asked = SdkParams(estimate_emotions=1)
+    with pytest.raises(MienError, match="MIEN_SDK_ALLOW=emotion") as refusal:
+        catalogue_of(SdkSettings(models_dir=FOLDER)).require(asked)
+    assert refusal.value.code is Code.ESTIMATOR_REFUSED
+    catalogue_of(SdkSettings(models_dir=FOLDER, allow=["emotion"])).require(asked)
+
+
+# Adding and removing
+
+
+def test_a_model_is_added_from_a_folder_and_removed(tmp_path: Path) -> None:
+    library()
+    model = Library(tmp_path).model("yunet")
+    assert not model.installed
+    install.from_folder(model, FOLDER / "yunet")  # not laid out as the models folder
+    install.from_folder(model, FOLDER)
+    assert model.installed
+    install.remove(model, Library(tmp_path))
+    assert not model.installed
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_whole_folder_is_added_at_once(tmp_path: Path) -> None:
+    library()
+    source = tmp_path / "usb"
+    shutil.copytree(FOLDER / "yunet", source / "yunet")
+    shutil.copytree(FOLDER / "ultraface", source / "ultraface")
+    assert install.all_from_folder(Library(tmp_path / "models"), source) == ["ultraface-320", "ultraface-640", "yunet"]
+
+
+def test_a_damaged_file_is_not_added(tmp_path: Path) -> None:
+    library()
+    damaged = (FOLDER / "yunet" / "yunet_n_dynamic.onnx").read_bytes()[:-1] + b"\0"
+    (tmp_path / "yunet_n_dynamic.onnx").write_bytes(damaged)
+    model = Library(tmp_path / "models").model("yunet")
+    with pytest.raises(ModelCorrupt):
+        install.from_folder(model, tmp_path)
+    assert not (tmp_path / "models").exists()
+
+
+def test_a_model_of_ones_own_is_added_once_and_removed_with_its_manifest(own: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    assert install.own_from_folder(own, models) == "ours"
+    with pytest.raises(NotAdded, match="a model named ours already"):
+        install.own_from_folder(own, models)
+    installed = Library(models)
+    assert Catalogue(installed, []).chosen["emotions"].name == "ours"
+    install.remove(installed.model("ours"), installed)
+    assert not list(models.rglob("*"))
+
+
+@pytest.mark.parametrize("name", ["dlib-mmod", "mien-quality"])
+def test_what_comes_with_packages_is_neither_added_nor_removed(tmp_path: Path, name: str) -> None:
+    library_ = Library(tmp_path)
+    with pytest.raises(NotAdded):
+        install.remove(library_.model(name), library_)
+    with pytest.raises(NotAdded):
+        install.from_folder(library_.model(name), tmp_path)
+
+
+async def test_only_what_is_asked_for_comes_from_upstream(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A server beside the test stands for upstream; it speaks http, which real addresses may not."""
+    answers = {"/good": WEIGHTS, "/long": WEIGHTS * 2, "/other": WEIGHTS[::-1]}
+    app = web.Application()
+
+    async def answer(request: web.Request) -> web.Response:
+        body = answers.get(request.path)
+        return web.Response(status=404) if body is None else web.Response(body=body)
+
+    app.router.add_get("/{name}", answer)
+    servers = Servers()
+    port = await servers.start(app, "127.0.0.1", 0)
+    steps: list[tuple[str, int, int]] = []
+    async with aiohttp.ClientSession() as session:
+
+        async def fetched(path: str) -> bytes:
+            url = f"http://127.0.0.1:{port}{path}"
+            return await install._fetched(url, len(WEIGHTS), lambda *step: steps.append(step), session)
+
+        with pytest.raises(NotAdded, match="answered 200 \\(http\\)"):
+            await fetched("/good")
+        monkeypatch.setattr(install, "SCHEME", "http")
+        assert await fetched("/good") == WEIGHTS
+        assert steps[-1] == ("good", len(WEIGHTS), len(WEIGHTS))
+        for path, said in (("/long", "over 18 bytes"), ("/missing", "answered 404")):
+            with pytest.raises(NotAdded, match=said):
+                await fetched(path)
+        lost = Library(tmp_path).model("minifasnet")
+        with pytest.raises(NotAdded, match="add it from a folder"):
+            await install.from_upstream(lost, lambda *_: None, session)
+    await servers.stop()
+
+
+# Verification
+
+
+@pytest.mark.parametrize("name", ["dlib-mmod", "dlib-sp5", "dlib-resnet", "yunet", "minifasnet", "glasses-mobilenetv3"])
+def test_an_installed_model_computes_what_its_manifest_stores(name: str) -> None:
+    verdict = verify(library().model(name))
+    assert verdict.expected
+    assert verdict.good
+    assert verdict.worst < 1e-3
+
+
+def test_another_result_than_the_stored_one_is_noticed() -> None:
+    model = library().model("face-api-age-gender")
+    check = model.manifest.check
+    assert check
+    wrong = check.model_copy(update={"outputs": {"main": {"age": [99.0]}}})
+    lied = type(model)(model.manifest.model_copy(update={"check": wrong}), model.files)
+    assert not verify(lied).good
+    lost = check.model_copy(update={"outputs": {"main": {"no-such-output": [1.0]}}})
+    assert not verify(type(model)(model.manifest.model_copy(update={"check": lost}), model.files)).good
