@@ -8,28 +8,43 @@ from libs.common import ports
 from libs.common.housekeeping import Housekeeping
 from libs.common.part import Part
 from libs.common.storage.storage import Storage
+from services.faces.ports import FaceStore, TemporaryAttributes
 from services.faces.routes import FACES, routes
 from services.faces.service import Faces
+from services.faces.store_mongo import MongoFaceStore
 from services.faces.store_sqlite import SCHEMA, SqliteFaceStore
+from services.faces.temporary_redis import RedisTemporary
+from services.faces.temporary_sqlite import SCHEMA as TEMPORARY_SCHEMA
+from services.faces.temporary_sqlite import SqliteTemporary
 
 SWEEP_EVERY_S = 60.0
+FINISH_EVERY_S = 60.0
 
 
 async def build(storage: Storage) -> Part:
     """The service over ``storage``."""
-    opened = await storage.sqlite("faces.db", SCHEMA)
-    faces = Faces(SqliteFaceStore(opened))
+    store = await _store(storage)
+    faces = Faces(store, await _temporary(storage))
     housekeeping = Housekeeping()
 
     async def start() -> None:
         housekeeping.repeat("faces-sweep", faces.sweep, SWEEP_EVERY_S)
-
-    async def stop() -> None:
-        await housekeeping.stop()
-        await opened.close()
+        housekeeping.repeat("faces-lists", store.finish_deletions, FINISH_EVERY_S)
 
     async def health() -> dict[str, Any]:
-        await opened.rows("SELECT 1 FROM face LIMIT 1")
+        await store.check()
         return {}
 
-    return Part("faces", routes, FACES, faces, (ports.Faces,), start=start, stop=stop, health=health)
+    return Part("faces", routes, FACES, faces, (ports.Faces,), start=start, stop=housekeeping.stop, health=health)
+
+
+async def _store(storage: Storage) -> FaceStore:
+    if storage.mongo is not None:
+        return MongoFaceStore(storage.mongo)
+    return SqliteFaceStore(await storage.sqlite("faces.db", SCHEMA))
+
+
+async def _temporary(storage: Storage) -> TemporaryAttributes:
+    if storage.redis is not None:
+        return RedisTemporary(storage.redis)
+    return SqliteTemporary(await storage.sqlite("attributes.db", TEMPORARY_SCHEMA))

@@ -68,6 +68,16 @@ def merge(stored: Attribute, patch: AttributeDraft) -> Attribute:
     )
 
 
+def already_there(attribute_id: str) -> MienError:
+    """A temporary attribute that is not to be replaced."""
+    return MienError(Code.REQUEST_CONFLICT, f"attribute {attribute_id} exists; force=1 replaces it")
+
+
+def in_use(attribute_id: str) -> MienError:
+    """A temporary attribute of another account."""
+    return MienError(Code.REQUEST_CONFLICT, f"attribute {attribute_id}: the id is in use")
+
+
 def _version(draft: DescriptorDraft) -> int:
     return draft.version
 

@@ -18,7 +18,7 @@ MAX_TEXTS = 10_000
 """Free texts in one filter; SQLite allows 32,766 parameters."""
 
 
-def _ms(text: Any) -> int:
+def ms(text: Any) -> int:
     """Relative times are read now, at each call."""
     return clock.to_ms(clock.parse(text))
 
@@ -37,17 +37,17 @@ FACE_CONDITIONS: dict[str, Condition] = {
     "external_ids": ("face.external_id IN ({})", list),
     "face_id__gte": ("face.face_id >= :face_id__gte", str),
     "face_id__lt": ("face.face_id < :face_id__lt", str),
-    "create_time__gte": ("face.create_ms >= :create_time__gte", _ms),
-    "create_time__lt": ("face.create_ms < :create_time__lt", _ms),
+    "create_time__gte": ("face.create_ms >= :create_time__gte", ms),
+    "create_time__lt": ("face.create_ms < :create_time__lt", ms),
 }
 
 LIST_CONDITIONS: dict[str, Condition] = {
     "user_data": ("instr(list.user_data, :user_data) > 0", str),
     "user_data__eq": ("list.user_data = :user_data__eq", str),
-    "create_time__gte": ("list.create_ms >= :create_time__gte", _ms),
-    "create_time__lt": ("list.create_ms < :create_time__lt", _ms),
-    "last_update_time__gte": ("list.update_ms >= :last_update_time__gte", _ms),
-    "last_update_time__lt": ("list.update_ms < :last_update_time__lt", _ms),
+    "create_time__gte": ("list.create_ms >= :create_time__gte", ms),
+    "create_time__lt": ("list.create_ms < :create_time__lt", ms),
+    "last_update_time__gte": ("list.update_ms >= :last_update_time__gte", ms),
+    "last_update_time__lt": ("list.update_ms < :last_update_time__lt", ms),
     "list_ids": ("list.list_id IN (SELECT value FROM json_each(:list_ids))", json.dumps),
     "list_id__gte": ("list.list_id >= :list_id__gte", str),
     "list_id__lt": ("list.list_id < :list_id__lt", str),

@@ -20,6 +20,10 @@ Edit = Callable[[Attribute | None], Attribute | None]
 
 
 class FaceStore(Protocol):
+    async def check(self) -> None:
+        """Raises when the store does not answer."""
+        ...
+
     async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
         """Store those whose id is new, all or none; answers each one as it is now, in order.
 
@@ -61,26 +65,6 @@ class FaceStore(Protocol):
         """Replace a face's attribute by what ``edit`` makes of it. Raises FACE_MISSING (404)."""
         ...
 
-    async def add_temporary(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
-        """Store those whose id is free, all or none. Raises REQUEST_CONFLICT when an id is another account's."""
-        ...
-
-    async def put_temporary(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
-        """Create, or replace with ``force``; whether it was created. Raises REQUEST_CONFLICT."""
-        ...
-
-    async def temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
-        """Those that exist and have not expired, in order of ids."""
-        ...
-
-    async def delete_temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
-        """Delete those that exist; how many had not expired."""
-        ...
-
-    async def sweep(self, now_ms: int, limit: int) -> int:
-        """Drop at most ``limit`` expired attributes of every account; how many."""
-        ...
-
     async def add_list(self, account: str, drawn: FaceList) -> None:
         """Store a list; one the account has already stays as it is. Raises REQUEST_CONFLICT."""
         ...
@@ -107,6 +91,10 @@ class FaceStore(Protocol):
         """Delete those that exist, and the links to them."""
         ...
 
+    async def finish_deletions(self) -> None:
+        """Complete deletions of lists, of every account, that a process did not live to complete."""
+        ...
+
     async def attach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
         """Link faces that are not linked yet, all or none. Raises LIST_MISSING (400), FACES_MISSING."""
         ...
@@ -121,4 +109,28 @@ class FaceStore(Protocol):
         ``late`` is that of the page before; a store that numbers in commit order has no use for it. A page whose
         revision is below ``after`` has no rows and names the newest there is.
         """
+        ...
+
+
+class TemporaryAttributes(Protocol):
+    """Attributes that expire. What has expired is not there, whether or not it was dropped."""
+
+    async def add(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
+        """Store those whose id is free, all or none. Raises REQUEST_CONFLICT when an id is another account's."""
+        ...
+
+    async def put(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
+        """Create, or replace with ``force``; whether it was created. Raises REQUEST_CONFLICT."""
+        ...
+
+    async def get(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
+        """Those that exist, in order of ids."""
+        ...
+
+    async def delete(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
+        """Delete those that exist; how many did."""
+        ...
+
+    async def sweep(self, now_ms: int, limit: int) -> int:
+        """Drop at most ``limit`` expired ones of every account; how many. None where the server does it."""
         ...

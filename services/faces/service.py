@@ -24,7 +24,7 @@ from libs.common.wire.faces import (
 from libs.common.wire.gallery import GalleryPage, Gap
 from services.faces import attributes as rules
 from services.faces.model import MAX_BATCH, MAX_CHANGES, FaceRecord, bound
-from services.faces.ports import FaceStore
+from services.faces.ports import FaceStore, TemporaryAttributes
 
 
 class Faces:
@@ -33,8 +33,11 @@ class Faces:
     ``now_ms`` is the clock: it dates what is created and decides which temporary attributes have expired.
     """
 
-    def __init__(self, store: FaceStore, now_ms: Callable[[], int] = clock.now_ms) -> None:
+    def __init__(
+        self, store: FaceStore, temporary: TemporaryAttributes, now_ms: Callable[[], int] = clock.now_ms
+    ) -> None:
         self._store = store
+        self._temporary = temporary
         self._now_ms = now_ms
 
     # Faces
@@ -160,7 +163,7 @@ class Faces:
         bound(len(drafts), "attributes")
         now_ms = self._now_ms()
         made = [_temporary(account, draft, now_ms) for draft in drafts]
-        await self._store.add_temporary(account, made, now_ms)
+        await self._temporary.add(account, made, now_ms)
         return [attribute.attribute_id for attribute in made]
 
     async def put_attribute(self, account: Id, draft: TemporaryAttributeDraft, *, force: bool) -> bool:
@@ -170,11 +173,11 @@ class Faces:
         :meth:`create_attributes`.
         """
         now_ms = self._now_ms()
-        return await self._store.put_temporary(account, _temporary(account, draft, now_ms), now_ms, force=force)
+        return await self._temporary.put(account, _temporary(account, draft, now_ms), now_ms, force=force)
 
     async def attributes(self, account: Id, attribute_ids: list[Id]) -> list[Attribute]:
         """Those that exist and have not expired, in order of ids."""
-        return await self._store.temporary(account, attribute_ids, self._now_ms())
+        return await self._temporary.get(account, attribute_ids, self._now_ms())
 
     async def attribute(self, account: Id, attribute_id: Id) -> Attribute:
         """Raises ATTRIBUTE_MISSING (404)."""
@@ -185,17 +188,17 @@ class Faces:
 
     async def delete_attribute(self, account: Id, attribute_id: Id) -> None:
         """Raises ATTRIBUTE_MISSING (404)."""
-        if not await self._store.delete_temporary(account, [attribute_id], self._now_ms()):
+        if not await self._temporary.delete(account, [attribute_id], self._now_ms()):
             raise _no_attributes([attribute_id])
 
     async def delete_attributes(self, account: Id, attribute_ids: list[Id]) -> None:
         """Delete those that exist."""
-        await self._store.delete_temporary(account, attribute_ids, self._now_ms())
+        await self._temporary.delete(account, attribute_ids, self._now_ms())
 
     async def sweep(self) -> None:
         """Drop what has expired. Nobody sees the difference: expired attributes are invisible already."""
         now_ms = self._now_ms()
-        while await self._store.sweep(now_ms, MAX_BATCH) == MAX_BATCH:
+        while await self._temporary.sweep(now_ms, MAX_BATCH) == MAX_BATCH:
             continue
 
     # Lists
@@ -283,7 +286,7 @@ class Faces:
     async def _copied(self, account: Id, drafts: list[AttributeDraft], now_ms: int) -> dict[Id, Attribute]:
         """The temporary attributes that ``drafts`` name, by id. Raises ATTRIBUTE_MISSING (400)."""
         wanted = {draft.attribute_id for draft in drafts if draft.attribute_id}
-        found = await self._store.temporary(account, sorted(wanted), now_ms) if wanted else []
+        found = await self._temporary.get(account, sorted(wanted), now_ms) if wanted else []
         missing = wanted - {attribute.attribute_id for attribute in found}
         if missing:
             raise _no_attributes(sorted(missing), status=400)

@@ -195,30 +195,6 @@ def edit_attribute(db: sqlite3.Connection, account: str, face_id: str, edit: Edi
     touch(db, [face_id], now_ms)
 
 
-def temporary_exists(db: sqlite3.Connection, account: str, attribute_id: str, now_ms: int) -> bool:
-    """Whether the account has it. Raises REQUEST_CONFLICT when another account does."""
-    row = db.execute(
-        "SELECT account FROM temporary_attribute WHERE attribute_id = ? AND expires_ms > ?", (attribute_id, now_ms)
-    ).fetchone()
-    if row is not None and row["account"] != account:
-        raise MienError(Code.REQUEST_CONFLICT, f"attribute {attribute_id}: the id is in use")
-    return row is not None
-
-
-def write_temporary(db: sqlite3.Connection, attribute: Attribute) -> None:
-    """Over what may be there: it has expired or is to be replaced."""
-    assert attribute.expires is not None
-    db.execute(
-        "INSERT OR REPLACE INTO temporary_attribute (attribute_id, account, expires_ms, content) VALUES (?, ?, ?, ?)",
-        (
-            attribute.attribute_id,
-            attribute.account_id,
-            clock.to_ms(attribute.expires),
-            msgpack.packb(attribute.model_dump()),
-        ),
-    )
-
-
 # Lists
 
 

@@ -12,9 +12,6 @@ import json
 import sqlite3
 from typing import Any
 
-import msgpack
-
-from libs.common.errors import Code, MienError
 from libs.common.storage.sqlite import Database
 from libs.common.wire.base import Page
 from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
@@ -54,13 +51,6 @@ CREATE TABLE IF NOT EXISTS descriptor (
     score REAL,
     PRIMARY KEY (face_id, version)
 ) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS temporary_attribute (
-    attribute_id TEXT PRIMARY KEY,
-    account TEXT NOT NULL,
-    expires_ms INTEGER NOT NULL,
-    content BLOB NOT NULL  -- msgpack: the whole attribute
-);
-CREATE INDEX IF NOT EXISTS temporary_attribute_expires ON temporary_attribute (expires_ms);
 CREATE TABLE IF NOT EXISTS list (
     list_id TEXT PRIMARY KEY,
     account TEXT NOT NULL,
@@ -89,6 +79,9 @@ class SqliteFaceStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def check(self) -> None:
+        await self._database.rows("SELECT 1 FROM face LIMIT 1")
 
     async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
         return await self._database.write(lambda db: statements.add_faces(db, account, records, now_ms))
@@ -138,55 +131,6 @@ class SqliteFaceStore:
     async def edit_attribute(self, account: str, face_id: str, edit: Edit, now_ms: int) -> None:
         await self._database.write(lambda db: statements.edit_attribute(db, account, face_id, edit, now_ms))
 
-    async def add_temporary(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
-        def work(db: sqlite3.Connection) -> None:
-            for attribute in attributes:
-                if not statements.temporary_exists(db, account, attribute.attribute_id, now_ms):
-                    statements.write_temporary(db, attribute)
-
-        await self._database.write(work)
-
-    async def put_temporary(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
-        def work(db: sqlite3.Connection) -> bool:
-            exists = statements.temporary_exists(db, account, attribute.attribute_id, now_ms)
-            if exists and not force:
-                raise MienError(
-                    Code.REQUEST_CONFLICT, f"attribute {attribute.attribute_id} exists; force=1 replaces it"
-                )
-            statements.write_temporary(db, attribute)
-            return not exists
-
-        return await self._database.write(work)
-
-    async def temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
-        rows = await self._database.rows(
-            f"SELECT content FROM temporary_attribute WHERE attribute_id {IN_JSON} AND account = ? AND expires_ms > ?"
-            " ORDER BY attribute_id",
-            (json.dumps(attribute_ids), account, now_ms),
-        )
-        return [Attribute.model_validate(msgpack.unpackb(row["content"])) for row in rows]
-
-    async def delete_temporary(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
-        def work(db: sqlite3.Connection) -> int:
-            deleted = db.execute(
-                f"DELETE FROM temporary_attribute WHERE attribute_id {IN_JSON} AND account = ? RETURNING expires_ms",
-                (json.dumps(attribute_ids), account),
-            ).fetchall()
-            return sum(row["expires_ms"] > now_ms for row in deleted)
-
-        return await self._database.write(work)
-
-    async def sweep(self, now_ms: int, limit: int) -> int:
-        return await self._database.write(
-            lambda db: (
-                db.execute(
-                    "DELETE FROM temporary_attribute WHERE attribute_id IN"
-                    " (SELECT attribute_id FROM temporary_attribute WHERE expires_ms <= ? LIMIT ?)",
-                    (now_ms, limit),
-                ).rowcount
-            )
-        )
-
     async def add_list(self, account: str, drawn: FaceList) -> None:
         await self._database.write(lambda db: statements.add_list(db, account, drawn))
 
@@ -223,6 +167,9 @@ class SqliteFaceStore:
 
     async def delete_lists(self, account: str, list_ids: list[str]) -> None:
         await self._database.write(lambda db: statements.delete_lists(db, account, list_ids))
+
+    async def finish_deletions(self) -> None:
+        """A transaction leaves nothing to complete."""
 
     async def attach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
         def work(db: sqlite3.Connection) -> None:

@@ -55,7 +55,7 @@ def request(references: list[Any], *candidates: Any) -> MatchRequest:
 async def open_world(folder: Path, door: str) -> AsyncIterator[World]:
     """``door`` is how the matcher is called, and how it calls the stores: ``in process`` or over ``http``."""
     async with AsyncExitStack() as stack:
-        faces = Faces(await stack.enter_async_context(face_stores.STORES["sqlite"](folder)))
+        faces = Faces(*await stack.enter_async_context(face_stores.sqlite(folder)))
         events = await stack.enter_async_context(event_stores.events_service(folder))
         servers, session = Servers(), await stack.enter_async_context(aiohttp.ClientSession())
         stack.push_async_callback(servers.stop)

@@ -6,7 +6,9 @@ fails the test that asks for it.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, cast
 
 import mongomock
@@ -20,11 +22,23 @@ Turn = Callable[[], Awaitable[None]]
 """Awaited before each step; a test decides by it who goes next."""
 
 
-async def _at_once() -> None:
-    return None
+@dataclass
+class Done:
+    """What a bulk write did; named as in PyMongo's ``BulkWriteResult``."""
+
+    inserted_count: int = 0
+    matched_count: int = 0
+    modified_count: int = 0
+    upserted_count: int = 0
+    deleted_count: int = 0
 
 
-def database(turn: Turn = _at_once) -> AsyncDatabase[Document]:
+async def _soon() -> None:
+    """As with a server, others go on meanwhile."""
+    await asyncio.sleep(0)
+
+
+def database(turn: Turn = _soon) -> AsyncDatabase[Document]:
     """An empty database in memory."""
     return cast("AsyncDatabase[Document]", _Database(mongomock.MongoClient()["mien"], turn))
 
@@ -61,19 +75,21 @@ class _Collection:
     async def aggregate(self, pipeline: Sequence[Document], **options: Any) -> _Cursor:
         return _Cursor(lambda: self._inner.aggregate(pipeline, **options), self._turn)
 
-    async def bulk_write(self, operations: Sequence[Operation], *, ordered: bool = True) -> None:
+    async def bulk_write(self, operations: Sequence[Operation], *, ordered: bool = True) -> Done:
         """One by one: mongomock's own does not know the operations of PyMongo 4.20."""
+        done = Done()
         errors: list[Document] = []
         for place, operation in enumerate(operations):
             await self._turn()
             try:
-                _run(self._inner, operation)
+                _run(self._inner, operation, done)
             except DuplicateKeyError as taken:
                 errors.append({"index": place, "code": 11000, "errmsg": str(taken)})
                 if ordered:
                     break
         if errors:
             raise BulkWriteError({"writeErrors": errors, "writeConcernErrors": []})
+        return done
 
 
 class _Cursor:
@@ -107,17 +123,20 @@ class _Cursor:
         return self
 
 
-def _run(inner: Any, operation: Any) -> None:
+def _run(inner: Any, operation: Any, done: Done) -> None:
     match operation:
         case InsertOne():
             inner.insert_one(operation._doc)
-        case UpdateOne():
-            inner.update_one(operation._filter, operation._doc, upsert=bool(operation._upsert))
-        case UpdateMany():
-            inner.update_many(operation._filter, operation._doc, upsert=bool(operation._upsert))
+            done.inserted_count += 1
+        case UpdateOne() | UpdateMany():
+            update = inner.update_one if isinstance(operation, UpdateOne) else inner.update_many
+            result = update(operation._filter, operation._doc, upsert=bool(operation._upsert))
+            done.matched_count += result.matched_count
+            done.modified_count += result.modified_count
+            done.upserted_count += result.upserted_id is not None
         case DeleteOne():
-            inner.delete_one(operation._filter)
+            done.deleted_count += inner.delete_one(operation._filter).deleted_count
         case DeleteMany():
-            inner.delete_many(operation._filter)
+            done.deleted_count += inner.delete_many(operation._filter).deleted_count
         case _:
             raise NotImplementedError(type(operation).__name__)

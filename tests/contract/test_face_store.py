@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,28 +31,51 @@ from libs.common.wire.faces import (
     StoredBasicAttributes,
     TemporaryAttributeDraft,
 )
-from libs.common.wire.gallery import GalleryRow
+from libs.common.wire.gallery import GalleryRow, Gap
 from services.faces.service import Faces
-from tests.contract.face_stores import STORES, Clock, OpenStore, descriptor, uid
+from tests.contract.face_stores import EXAMPLES, STORES, Clock, Place, Stores, descriptor, sqlite, uid
 
 ACCOUNTS = uid(0xA1), uid(0xA2)
 START_MS = 1_700_000_000_000
 IDS = [uid(number) for number in range(8)]
 WORDS = ["", "Ada", "ADA lovelace", "STRASSE", "straße", "Жанна", "жаннА", "100%", "a_b", "back\\slash", 'q"uote']
-quick = settings(max_examples=50, deadline=None, database=None)
-stores = pytest.mark.parametrize("open_store", STORES.values(), ids=list(STORES))
 
 
-def on_fresh_store(open_store: OpenStore, play: Callable[[Faces, Clock], Coroutine[Any, Any, None]]) -> None:
-    """Play one example on a store of its own."""
+@pytest.fixture(params=list(STORES))
+def kind(request: pytest.FixtureRequest) -> str:
+    return request.param
 
-    async def run() -> None:
-        with TemporaryDirectory() as folder:
-            async with open_store(Path(folder)) as store:
-                turned = Clock(START_MS)
-                await play(Faces(store, turned), turned)
 
-    asyncio.run(run())
+@pytest.fixture
+async def opened(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Stores]:
+    async with STORES[kind](Place(tmp_path, request)) as opened:
+        yield opened
+
+
+def on_every_store(
+    examples: int, **drawn: st.SearchStrategy[Any]
+) -> Callable[[Callable[..., Coroutine[Any, Any, None]]], Callable[[str, pytest.FixtureRequest], None]]:
+    """Tries a property on every store, each example on an empty one; it takes the service, its clock, what is drawn."""
+
+    def test_of(holds: Callable[..., Coroutine[Any, Any, None]]) -> Callable[[str, pytest.FixtureRequest], None]:
+        async def example(kind: str, request: pytest.FixtureRequest, values: dict[str, Any]) -> None:
+            with TemporaryDirectory() as folder:
+                async with STORES[kind](Place(Path(folder), request, wiped=True)) as stores:
+                    turned = Clock(START_MS)
+                    await holds(Faces(*stores, turned), turned, **values)
+
+        def test(kind: str, request: pytest.FixtureRequest) -> None:
+            @settings(max_examples=round(examples * EXAMPLES.get(kind, 1)), deadline=None, database=None)
+            @given(**drawn)
+            def every(**values: Any) -> None:
+                asyncio.run(example(kind, request, values))
+
+            every()
+
+        test.__name__ = test.__qualname__ = holds.__name__
+        return test
+
+    return test_of
 
 
 def optional(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
@@ -155,80 +178,69 @@ async def all_pages(find: Callable[[Page], Coroutine[Any, Any, list[Any]]], page
     raise AssertionError("the listing does not end")
 
 
-@stores
-@quick
-@given(
+@on_every_store(
+    50,
     drafts=st.lists(face_drafts, min_size=1, unique_by=lambda draft: draft.face_id),
     wheres=st.lists(face_filters, min_size=4, max_size=10),
     size=st.integers(1, 4),
 )
-def test_pages_of_faces_hold_exactly_those_that_pass(open_store, drafts, wheres, size) -> None:
-    async def play(faces: Faces, turned: Clock) -> None:
-        mine, theirs = ACCOUNTS
-        for one in IDS[:2]:
-            await faces.create_list(mine, ListDraft(list_id=one))
-            raw = TemporaryAttributeDraft(attribute_id=one, descriptors=[descriptor()])
-            await faces.create_attributes(mine, [raw])
-        await faces.create_faces(theirs, [FaceDraft(user_data=word) for word in WORDS])
-        stored: list[tuple[Face, str | None]] = []
-        for place, draft in enumerate(drafts):
-            [face] = await faces.create_faces(mine, [draft])
-            stored.append((face, draft.attribute.attribute_id if draft.attribute else None))
-            turned.advance(place % 2)
-        for where in wheres:
-            passing = [(face, source) for face, source in stored if face_passes(face, source, where)]
-            expected = sorted((face for face, _ in passing), key=lambda face: face.face_id)
-            assert await faces.select_faces(mine, where) == [face.face_id for face in expected]
-            assert await faces.count_faces(mine, where) == len(passing)
-            owning = sum(source is not None for _, source in passing)
-            assert await faces.count_faces_with_attributes(mine, where) == owning
-            if where.face_id__gte is None and where.face_id__lt is None:
-                expected.sort(key=lambda face: face.create_time, reverse=True)
-            assert await all_pages(partial(faces.find_faces, mine, where), size) == expected
-
-    on_fresh_store(open_store, play)
+async def test_pages_of_faces_hold_exactly_those_that_pass(faces: Faces, turned: Clock, drafts, wheres, size) -> None:
+    mine, theirs = ACCOUNTS
+    for one in IDS[:2]:
+        await faces.create_list(mine, ListDraft(list_id=one))
+        raw = TemporaryAttributeDraft(attribute_id=one, descriptors=[descriptor()])
+        await faces.create_attributes(mine, [raw])
+    await faces.create_faces(theirs, [FaceDraft(user_data=word) for word in WORDS])
+    stored: list[tuple[Face, str | None]] = []
+    for place, draft in enumerate(drafts):
+        [face] = await faces.create_faces(mine, [draft])
+        stored.append((face, draft.attribute.attribute_id if draft.attribute else None))
+        turned.advance(place % 2)
+    for where in wheres:
+        passing = [(face, source) for face, source in stored if face_passes(face, source, where)]
+        expected = sorted((face for face, _ in passing), key=lambda face: face.face_id)
+        assert await faces.select_faces(mine, where) == [face.face_id for face in expected]
+        assert await faces.count_faces(mine, where) == len(passing)
+        owning = sum(source is not None for _, source in passing)
+        assert await faces.count_faces_with_attributes(mine, where) == owning
+        if where.face_id__gte is None and where.face_id__lt is None:
+            expected.sort(key=lambda face: face.create_time, reverse=True)
+        assert await all_pages(partial(faces.find_faces, mine, where), size) == expected
 
 
-@stores
-@quick
-@given(
+@on_every_store(
+    50,
     drawn=st.dictionaries(ids, words, min_size=1),
     touched=st.sets(ids),
     wheres=st.lists(list_filters, min_size=4, max_size=10),
     size=st.integers(1, 4),
 )
-def test_pages_of_lists_hold_exactly_those_that_pass(open_store, drawn, touched, wheres, size) -> None:
-    async def play(faces: Faces, turned: Clock) -> None:
-        mine, theirs = ACCOUNTS
-        await faces.create_list(theirs, ListDraft(user_data="Ada"))
-        for place, (list_id, user_data) in enumerate(drawn.items()):
-            await faces.create_list(mine, ListDraft(list_id=list_id, user_data=user_data))
-            turned.advance(place % 2)
-        turned.advance(1)
-        await faces.create_faces(mine, [FaceDraft(lists=sorted(touched & drawn.keys()))])
-        every = [await faces.face_list(mine, list_id) for list_id in sorted(drawn)]
-        for where in wheres:
-            expected = [one for one in every if list_passes(one, where)]
-            if where.list_id__gte is None and where.list_id__lt is None:
-                expected.sort(key=lambda one: one.create_time, reverse=True)
-            assert await all_pages(partial(faces.find_lists, mine, where), size) == expected
-            assert await faces.count_lists(mine, where) == len(expected)
+async def test_pages_of_lists_hold_exactly_those_that_pass(
+    faces: Faces, turned: Clock, drawn, touched, wheres, size
+) -> None:
+    mine, theirs = ACCOUNTS
+    await faces.create_list(theirs, ListDraft(user_data="Ada"))
+    for place, (list_id, user_data) in enumerate(drawn.items()):
+        await faces.create_list(mine, ListDraft(list_id=list_id, user_data=user_data))
+        turned.advance(place % 2)
+    turned.advance(1)
+    await faces.create_faces(mine, [FaceDraft(lists=sorted(touched & drawn.keys()))])
+    every = [await faces.face_list(mine, list_id) for list_id in sorted(drawn)]
+    for where in wheres:
+        expected = [one for one in every if list_passes(one, where)]
+        if where.list_id__gte is None and where.list_id__lt is None:
+            expected.sort(key=lambda one: one.create_time, reverse=True)
+        assert await all_pages(partial(faces.find_lists, mine, where), size) == expected
+        assert await faces.count_lists(mine, where) == len(expected)
 
-    on_fresh_store(open_store, play)
 
-
-@stores
-@settings(quick, max_examples=20)
-@given(members=st.sets(ids), size=st.integers(1, 4))
-def test_pages_of_a_list_hold_each_of_its_faces_once(open_store, members, size) -> None:
-    async def play(faces: Faces, _: Clock) -> None:
-        list_id = await faces.create_list(ACCOUNTS[0], ListDraft())
-        drafts = [FaceDraft(face_id=one, lists=[list_id] if one in members else []) for one in IDS]
-        await faces.create_faces(ACCOUNTS[0], drafts)
-        found = await all_pages(partial(faces.members, ACCOUNTS[0], list_id), size)
-        assert found == sorted(members)
-
-    on_fresh_store(open_store, play)
+@on_every_store(20, members=st.sets(ids), size=st.integers(1, 4))
+async def test_pages_of_a_list_hold_each_of_its_faces_once(faces: Faces, turned: Clock, members, size) -> None:
+    list_id = await faces.create_list(ACCOUNTS[0], ListDraft())
+    drafts = [FaceDraft(face_id=one, lists=[list_id] if one in members else []) for one in IDS]
+    await faces.create_faces(ACCOUNTS[0], drafts)
+    found = await all_pages(partial(faces.members, ACCOUNTS[0], list_id), size)
+    assert found == sorted(members)
 
 
 # The feed
@@ -236,6 +248,12 @@ def test_pages_of_a_list_hold_each_of_its_faces_once(open_store, members, size) 
 VERSIONS = {1001: 128, 1002: 4}
 LISTS = {IDS[0]: ACCOUNTS[0], IDS[1]: ACCOUNTS[0], IDS[2]: ACCOUNTS[1]}
 Replica = dict[str, GalleryRow]
+
+
+@pytest.fixture(autouse=True)
+def other_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    other = dataclasses.replace(descriptors.DLIB_RESNET, number=1002, length=VERSIONS[1002])
+    monkeypatch.setitem(descriptors.VERSIONS, 1002, other)
 
 
 def raw_descriptors(versions: set[int], seed: int) -> list[DescriptorDraft]:
@@ -270,19 +288,29 @@ operations = st.one_of(
 )
 
 
-async def replay(faces: Faces, replica: Replica, after: int, size: int) -> int:
-    """Bring ``replica`` up to date; the revision it then has."""
-    while True:
-        page = await faces.changes(after, size, [])
-        assert len(page.rows) <= size
-        assert page.revision > after or not page.rows
-        for row in page.rows:
-            replica.pop(row.object_id, None)
-            if not row.deleted:
-                replica[row.object_id] = row
-        after = page.revision
-        if not page.more:
-            return after
+@dataclasses.dataclass
+class Follower:
+    """Somebody who keeps up with the feed by pages of ``size``."""
+
+    size: int
+    revision: int = 0
+    late: list[Gap] = dataclasses.field(default_factory=list)
+    replica: Replica = dataclasses.field(default_factory=dict)
+
+    async def catch_up(self, faces: Faces) -> None:
+        more = True
+        while more:
+            page = await faces.changes(self.revision, self.size, self.late)
+            assert len(page.rows) <= self.size
+            assert page.revision > self.revision or not page.rows or page.late != self.late
+            for row in page.rows:
+                self.replica.pop(row.object_id, None)
+                if not row.deleted:
+                    self.replica[row.object_id] = row
+            self.revision, self.late, more = page.revision, page.late, page.more
+
+    def again(self) -> Follower:
+        return dataclasses.replace(self, replica=dict(self.replica))
 
 
 async def present(faces: Faces) -> Replica:
@@ -302,184 +330,165 @@ async def present(faces: Faces) -> Replica:
     return state
 
 
-@stores
-@settings(quick, max_examples=120)
-@given(played=st.lists(operations, max_size=12), size=st.integers(1, 5))
-def test_replaying_the_feed_from_any_revision_gives_the_present_state(
-    open_store: OpenStore, played: list[Any], size: int
+@on_every_store(120, played=st.lists(operations, max_size=12), size=st.integers(1, 5))
+async def test_replaying_the_feed_from_any_revision_gives_the_present_state(
+    faces: Faces, turned: Clock, played: list[Any], size: int
 ) -> None:
-    async def play(faces: Faces, turned: Clock) -> None:
-        for place, (list_id, account) in enumerate(LISTS.items()):
-            await faces.create_list(account, ListDraft(list_id=list_id))
-            raw = AttributeDraft(descriptors=raw_descriptors({1001}, place))
-            await faces.create_faces(account, [FaceDraft(face_id=IDS[place], lists=[list_id], attribute=raw)])
-        followers: list[tuple[int, Replica]] = [(0, {})]
-        for operation, *arguments in played:
-            replica = dict(followers[-1][1])
-            revision = await replay(faces, replica, followers[-1][0], size)
-            followers.append((revision, replica))
-            try:
-                await operation(faces, *arguments)
-            except MienError:
-                assert (await faces.changes(revision, 1, [])).rows == [], "a refused operation left a change"
-            turned.advance(1)
-        state = await present(faces)
-        for revision, replica in followers:
-            await replay(faces, replica, revision, size)
-            assert replica == state
-        log = [row.object_id for row in (await faces.changes(0, 1000, [])).rows]
-        assert len(log) == len(set(log)), "the log keeps more than the latest change of a face"
-
-    other = dataclasses.replace(descriptors.DLIB_RESNET, number=1002, length=VERSIONS[1002])
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(descriptors.VERSIONS, 1002, other)
-        on_fresh_store(open_store, play)
+    for place, (list_id, account) in enumerate(LISTS.items()):
+        await faces.create_list(account, ListDraft(list_id=list_id))
+        raw = AttributeDraft(descriptors=raw_descriptors({1001}, place))
+        await faces.create_faces(account, [FaceDraft(face_id=IDS[place], lists=[list_id], attribute=raw)])
+    followers = [Follower(size)]
+    for operation, *arguments in played:
+        follower = followers[-1].again()
+        await follower.catch_up(faces)
+        followers.append(follower)
+        try:
+            await operation(faces, *arguments)
+        except MienError:
+            page = await faces.changes(follower.revision, 1, follower.late)
+            assert page.rows == [], "a refused operation left a change"
+        turned.advance(1)
+    state = await present(faces)
+    for follower in followers:
+        await follower.catch_up(faces)
+        assert follower.replica == state
+    log = [row.object_id for row in (await faces.changes(0, 1000, [])).rows]
+    assert len(log) == len(set(log)), "the log keeps more than the latest change of a face"
 
 
-@stores
-async def test_a_follower_misses_nothing_while_others_write(open_store: OpenStore, tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        faces = Faces(store, Clock())
+async def test_a_follower_misses_nothing_while_others_write(opened: Stores) -> None:
+    faces = Faces(*opened, Clock())
 
-        async def writer(number: int) -> None:
-            for _ in range(15):
-                [face] = await faces.create_faces(ACCOUNTS[number % 2], [FaceDraft()])
-                if number % 3 == 0:
-                    await faces.delete_faces(face.account_id, [face.face_id])
+    async def writer(number: int) -> None:
+        for _ in range(15):
+            [face] = await faces.create_faces(ACCOUNTS[number % 2], [FaceDraft()])
+            if number % 3 == 0:
+                await faces.delete_faces(face.account_id, [face.face_id])
 
-        follower: Replica = {}
-        writing = asyncio.gather(*(writer(number) for number in range(8)))
-        revision = 0
-        while not writing.done():
-            revision = await replay(faces, follower, revision, 3)
-        await writing
-        await replay(faces, follower, revision, 3)
-        assert follower == await present(faces)
+    follower = Follower(3)
+    writing = asyncio.gather(*(writer(number) for number in range(8)))
+    while not writing.done():
+        await follower.catch_up(faces)
+    await writing
+    await follower.catch_up(faces)
+    assert follower.replica == await present(faces)
 
 
 # Accounts, temporary attributes and lists over time
 
 
-@stores
-async def test_the_store_itself_keeps_accounts_apart(open_store: OpenStore, tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        mine, theirs = ACCOUNTS
-        turned, every = Clock(), Page(page_size=100)
-        faces = Faces(store, turned)
-        list_id = await faces.create_list(mine, ListDraft())
-        raw = TemporaryAttributeDraft(descriptors=[descriptor()])
-        [temporary] = await faces.create_attributes(mine, [raw])
-        copy = AttributeDraft(attribute_id=temporary)
-        [face] = await faces.create_faces(mine, [FaceDraft(lists=[list_id], attribute=copy)])
-        before = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+async def test_the_store_itself_keeps_accounts_apart(opened: Stores) -> None:
+    mine, theirs = ACCOUNTS
+    store, attributes = opened
+    turned, every = Clock(), Page(page_size=100)
+    faces = Faces(*opened, turned)
+    list_id = await faces.create_list(mine, ListDraft())
+    raw = TemporaryAttributeDraft(descriptors=[descriptor()])
+    [temporary] = await faces.create_attributes(mine, [raw])
+    copy = AttributeDraft(attribute_id=temporary)
+    [face] = await faces.create_faces(mine, [FaceDraft(lists=[list_id], attribute=copy)])
+    before = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
 
-        assert await store.faces(theirs, [face.face_id]) == []
-        assert await store.find_faces(theirs, FaceFilter(list_id=list_id), every) == []
-        assert await store.select_faces(theirs, FaceFilter()) == []
-        assert await store.count_faces(theirs, FaceFilter()) == 0
-        assert await store.face_attributes(theirs, [face.face_id]) == []
-        assert await store.temporary(theirs, [temporary], turned()) == []
-        assert await store.lists(theirs, [list_id]) == []
-        assert await store.find_lists(theirs, ListFilter(), every) == []
-        assert await store.count_lists(theirs, ListFilter()) == 0
-        assert await store.members(theirs, list_id, every) == []
-        assert not await store.patch_face(theirs, face.face_id, {"user_data": "stolen"})
-        assert not await store.patch_list(theirs, list_id, "stolen")
-        assert await store.delete_temporary(theirs, [temporary], turned()) == 0
-        await store.delete_faces(theirs, [face.face_id], turned(), all_or_none=False)
-        await store.delete_lists(theirs, [list_id])
-        for refused in (
-            store.edit_attribute(theirs, face.face_id, lambda _: None, turned()),
-            store.attach(theirs, list_id, [face.face_id], turned()),
-            store.detach(theirs, list_id, [face.face_id], turned()),
-            store.delete_faces(theirs, [face.face_id], turned(), all_or_none=True),
-        ):
-            with pytest.raises(MienError):
-                await refused
-        after = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
-        assert after == before
+    assert await store.faces(theirs, [face.face_id]) == []
+    assert await store.find_faces(theirs, FaceFilter(list_id=list_id), every) == []
+    assert await store.select_faces(theirs, FaceFilter()) == []
+    assert await store.count_faces(theirs, FaceFilter()) == 0
+    assert await store.face_attributes(theirs, [face.face_id]) == []
+    assert await attributes.get(theirs, [temporary], turned()) == []
+    assert await store.lists(theirs, [list_id]) == []
+    assert await store.find_lists(theirs, ListFilter(), every) == []
+    assert await store.count_lists(theirs, ListFilter()) == 0
+    assert await store.members(theirs, list_id, every) == []
+    assert not await store.patch_face(theirs, face.face_id, {"user_data": "stolen"})
+    assert not await store.patch_list(theirs, list_id, "stolen")
+    assert await attributes.delete(theirs, [temporary], turned()) == 0
+    await store.delete_faces(theirs, [face.face_id], turned(), all_or_none=False)
+    await store.delete_lists(theirs, [list_id])
+    for refused in (
+        store.edit_attribute(theirs, face.face_id, lambda _: None, turned()),
+        store.attach(theirs, list_id, [face.face_id], turned()),
+        store.detach(theirs, list_id, [face.face_id], turned()),
+        store.delete_faces(theirs, [face.face_id], turned(), all_or_none=True),
+    ):
+        with pytest.raises(MienError):
+            await refused
+    after = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+    assert after == before
 
 
-@stores
-async def test_the_sweep_drops_only_what_has_expired(open_store: OpenStore, tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
+async def test_the_sweep_drops_only_what_has_expired(tmp_path: Path) -> None:
+    async with sqlite(tmp_path) as opened:
         turned = Clock()
-        faces = Faces(store, turned)
+        faces = Faces(*opened, turned)
         basics = StoredBasicAttributes(age=40)
         short = [TemporaryAttributeDraft(basic_attributes=basics, ttl=1) for _ in range(3)]
         await faces.create_attributes(ACCOUNTS[0], short)
         [lasting] = await faces.create_attributes(ACCOUNTS[0], [TemporaryAttributeDraft(basic_attributes=basics)])
-        assert await store.sweep(turned(), 10) == 0
+        assert await opened.temporary.sweep(turned(), 10) == 0
         turned.advance(1)
-        assert await store.sweep(turned(), 2) == 2
+        assert await opened.temporary.sweep(turned(), 2) == 2
         await faces.sweep()
-        assert await store.sweep(turned(), 10) == 0
+        assert await opened.temporary.sweep(turned(), 10) == 0
         assert [one.attribute_id for one in await faces.attributes(ACCOUNTS[0], [lasting])] == [lasting]
 
 
-@stores
-async def test_an_expired_attribute_gives_up_its_id(open_store: OpenStore, tmp_path: Path) -> None:
-    async with open_store(tmp_path) as store:
-        turned = Clock()
-        faces = Faces(store, turned)
-        draft = TemporaryAttributeDraft(attribute_id=uid(), basic_attributes=StoredBasicAttributes(age=1), ttl=1)
-        assert await faces.put_attribute(ACCOUNTS[0], draft, force=False)
+async def test_an_expired_attribute_gives_up_its_id(opened: Stores) -> None:
+    turned = Clock()
+    faces = Faces(*opened, turned)
+    draft = TemporaryAttributeDraft(attribute_id=uid(), basic_attributes=StoredBasicAttributes(age=1), ttl=60)
+    assert await faces.put_attribute(ACCOUNTS[0], draft, force=False)
+    turned.advance(60)
+    changed = draft.model_copy(update={"basic_attributes": StoredBasicAttributes(age=2)})
+    assert await faces.put_attribute(ACCOUNTS[1], changed, force=False)
+    assert (await faces.attribute(ACCOUNTS[1], draft.attribute_id or "")).basic_attributes == changed.basic_attributes
+
+
+async def test_the_time_of_update_moves_with_members_and_their_attributes(opened: Stores) -> None:
+    turned = Clock()
+    faces, account = Faces(*opened, turned), ACCOUNTS[0]
+    list_id = await faces.create_list(account, ListDraft())
+    bystander = await faces.create_list(account, ListDraft())
+    raw = AttributeDraft(descriptors=[descriptor()])
+    face, gone = await faces.create_faces(account, [FaceDraft(attribute=raw), FaceDraft(lists=[list_id])])
+
+    async def moves(call: Coroutine[Any, Any, Any]) -> bool:
         turned.advance(1)
-        changed = draft.model_copy(update={"basic_attributes": StoredBasicAttributes(age=2)})
-        assert await faces.put_attribute(ACCOUNTS[1], changed, force=False)
-        assert (
-            await faces.attribute(ACCOUNTS[1], draft.attribute_id or "")
-        ).basic_attributes == changed.basic_attributes
+        await call
+        return (await faces.face_list(account, list_id)).last_update_time == clock.from_ms(turned())
+
+    def link(action: Literal["attach", "detach"]) -> Coroutine[Any, Any, None]:
+        return faces.link(account, Link(list_id=list_id, face_ids=[face.face_id], action=action))
+
+    assert await moves(link("attach"))
+    assert not await moves(link("attach"))
+    assert await moves(faces.patch_face_attribute(account, face.face_id, raw))
+    assert await moves(faces.put_face_attribute(account, face.face_id, raw))
+    assert await moves(faces.delete_face_attribute(account, face.face_id))
+    assert not await moves(faces.patch_list(account, list_id, "renamed"))
+    assert not await moves(faces.patch_face(account, face.face_id, FacePatch(user_data="renamed")))
+    assert await moves(link("detach"))
+    assert not await moves(link("detach"))
+    assert await moves(faces.create_faces(account, [FaceDraft(face_id=uid(7), lists=[list_id])]))
+    assert await moves(faces.put_face(account, FaceDraft(face_id=uid(7))))
+    assert await moves(faces.delete_face(account, gone.face_id))
+    untouched = await faces.face_list(account, bystander)
+    assert untouched.last_update_time == untouched.create_time
 
 
-@stores
-async def test_the_time_of_update_moves_with_members_and_their_attributes(
-    open_store: OpenStore, tmp_path: Path
+async def test_everything_is_there_after_the_store_is_opened_again(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    async with open_store(tmp_path) as store:
-        turned = Clock()
-        faces, account = Faces(store, turned), ACCOUNTS[0]
-        list_id = await faces.create_list(account, ListDraft())
-        bystander = await faces.create_list(account, ListDraft())
-        raw = AttributeDraft(descriptors=[descriptor()])
-        face, gone = await faces.create_faces(account, [FaceDraft(attribute=raw), FaceDraft(lists=[list_id])])
-
-        async def moves(call: Coroutine[Any, Any, Any]) -> bool:
-            turned.advance(1)
-            await call
-            return (await faces.face_list(account, list_id)).last_update_time == clock.from_ms(turned())
-
-        def link(action: Literal["attach", "detach"]) -> Coroutine[Any, Any, None]:
-            return faces.link(account, Link(list_id=list_id, face_ids=[face.face_id], action=action))
-
-        assert await moves(link("attach"))
-        assert not await moves(link("attach"))
-        assert await moves(faces.patch_face_attribute(account, face.face_id, raw))
-        assert await moves(faces.put_face_attribute(account, face.face_id, raw))
-        assert await moves(faces.delete_face_attribute(account, face.face_id))
-        assert not await moves(faces.patch_list(account, list_id, "renamed"))
-        assert not await moves(faces.patch_face(account, face.face_id, FacePatch(user_data="renamed")))
-        assert await moves(link("detach"))
-        assert not await moves(link("detach"))
-        assert await moves(faces.create_faces(account, [FaceDraft(face_id=uid(7), lists=[list_id])]))
-        assert await moves(faces.put_face(account, FaceDraft(face_id=uid(7))))
-        assert await moves(faces.delete_face(account, gone.face_id))
-        untouched = await faces.face_list(account, bystander)
-        assert untouched.last_update_time == untouched.create_time
-
-
-@stores
-async def test_everything_is_there_after_the_store_is_opened_again(open_store: OpenStore, tmp_path: Path) -> None:
-    account, listed = ACCOUNTS[0], uid()
-    async with open_store(tmp_path) as store:
-        faces = Faces(store)
+    account, listed, place = ACCOUNTS[0], uid(), Place(tmp_path, request)
+    async with STORES[kind](place) as opened:
+        faces = Faces(*opened)
         await faces.create_list(account, ListDraft(list_id=listed))
         draft = FaceDraft(lists=[listed], attribute=AttributeDraft(descriptors=[descriptor()]))
         [face] = await faces.create_faces(account, [draft])
         [temporary] = await faces.create_attributes(account, [TemporaryAttributeDraft(descriptors=[descriptor()])])
         before = await present(faces), await faces.changes(0, 10, []), await faces.attribute(account, temporary)
-    async with open_store(tmp_path) as store:
-        faces = Faces(store)
+    async with STORES[kind](place) as opened:
+        faces = Faces(*opened)
         assert before == (
             await present(faces),
             await faces.changes(0, 10, []),

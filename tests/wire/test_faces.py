@@ -20,7 +20,7 @@ from libs.common.storage.storage import Storage
 from services.faces import app as faces_app
 from services.faces.routes import FACES, routes
 from services.faces.service import Faces
-from tests.contract.face_stores import STORES, Clock, descriptor
+from tests.contract.face_stores import Clock, descriptor, sqlite
 
 MINE, THEIRS, ABSENT, SAMPLE = new_id(), new_id(), new_id(), new_id()
 RAW = descriptor(1).descriptor
@@ -81,9 +81,9 @@ async def _health() -> dict[str, Any]:
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[Http]:
     turned, servers = Clock(), Servers()
-    async with STORES["sqlite"](tmp_path) as store, aiohttp.ClientSession() as session:
+    async with sqlite(tmp_path) as stores, aiohttp.ClientSession() as session:
         app = build_app("faces", [(routes.prefix, routes)], _health)
-        app[FACES] = Faces(store, turned)
+        app[FACES] = Faces(*stores, turned)
         port = await servers.start(app, "127.0.0.1", 0)
         http = Http(session, f"http://127.0.0.1:{port}/3", MINE)
         http.clock = turned

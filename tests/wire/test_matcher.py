@@ -41,11 +41,11 @@ class Http:
 @pytest.fixture
 async def http(tmp_path: Path) -> AsyncIterator[Http]:
     async with (
-        face_stores.STORES["sqlite"](tmp_path) as face_store,
+        face_stores.sqlite(tmp_path) as face_stored,
         event_stores.events_service(tmp_path) as events,
         aiohttp.ClientSession() as session,
     ):
-        faces, servers = Faces(face_store), Servers()
+        faces, servers = Faces(*face_stored), Servers()
         part = await matcher_app.build(faces, events)
         app = build_app("matcher", [(part.routes.prefix, part.routes)], part.health)
         part.install(app)

@@ -57,14 +57,7 @@ class Revisions:
         self._counters = database[COUNTERS.name]
         self._documents = database[collection]
         self._now_ms = now_ms
-
-    async def prepare(self) -> None:
-        """See to it that no number is given twice: a counter that was restored from an older copy than the documents
-        is brought up to them. To be called when a service starts."""
-        with reached():
-            newest = await self._documents.find_one({}, {"revision": 1}, sort=[("revision", -1)])
-            number = (newest or {}).get("revision") or 0
-            await self._counters.update_one({"_id": self._log}, {"$max": {"revision": number}}, upsert=True)
+        self._is_prepared = False
 
     @asynccontextmanager
     async def stamped(self, object_ids: Sequence[str]) -> AsyncIterator[dict[str, Stamp]]:
@@ -94,6 +87,7 @@ class Revisions:
         """
         wanted = dict.fromkeys(("revision", "written_ms", *fields), 1)
         with reached():
+            await self._prepare()
             newest = await self._newest()
             if newest < after:
                 return GalleryPage(revision=newest, rows=[], more=False)
@@ -112,11 +106,22 @@ class Revisions:
             late=[*(gap for gap in waiting if gap.until_ms > now_ms), *_gaps(after, page, now_ms)],
         )
 
+    async def _prepare(self) -> None:
+        """See to it, once in a process, that no number is given twice: a counter that was restored from an older copy
+        than its documents is brought up to them."""
+        if self._is_prepared:
+            return
+        newest = await self._documents.find_one({}, {"revision": 1}, sort=[("revision", -1)])
+        number = (newest or {}).get("revision") or 0
+        await self._counters.update_one({"_id": self._log}, {"$max": {"revision": number}}, upsert=True)
+        self._is_prepared = True
+
     async def _take(self, count: int) -> int:
         """The last of ``count`` new numbers."""
         if not count:
             return 0
         with reached():
+            await self._prepare()
             counter = await self._counters.find_one_and_update(
                 {"_id": self._log},
                 {"$inc": {"revision": count}},
