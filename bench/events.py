@@ -3,7 +3,7 @@
 In each round the store's own bulk insert of the same events (PyMongo's ``insert_many`` for a majority's journals; one
 transaction of SQLite for each 200), and after it POST /events in batches, answered once they are stored and once they
 are on the bus; stored means that a query finds the last of them. Scaled: ``mien serve events`` beside RabbitMQ and
-MongoDB, or what stands in for it. Embedded: the service in this process, which also plays the callers.
+MongoDB, or what stands in for it. Embedded: ``mien up``.
 """
 
 from __future__ import annotations
@@ -28,20 +28,15 @@ from deploy.local.child import Child, free_port
 from deploy.local.mongo import Mongo
 from deploy.local.rabbit import Rabbit
 from libs.common import clock
-from libs.common.bus.local import SCHEMA as BUS_SCHEMA
-from libs.common.bus.local import LocalBus
-from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
-from libs.common.settings import StorageSettings
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
-from libs.common.storage.storage import Storage
 from libs.common.wire.base import chunks
 from libs.common.wire.events import Event
-from services.events import app as events_app
 from services.events.documents import EVENTS, document
 from services.events.store_mongo import COLLECTIONS
 from services.events.store_sqlite import SCHEMA, SqliteEventStore
+from tests.running import RunningSuite
 
 EVENTS_A_ROUND = 2000
 BULK = 200
@@ -180,24 +175,15 @@ async def _ready(url: str) -> None:
 
 @asynccontextmanager
 async def _embedded(folder: Path) -> AsyncIterator[Place]:
-    storage = Storage(StorageSettings(data_dir=folder))
-    bus, servers = LocalBus(await storage.sqlite("bus.db", BUS_SCHEMA)), Servers()
-    part = await events_app.build(storage, bus)
-    app = build_app("events", [(part.routes.prefix, part.routes)], part.health)
-    part.install(app)
-    await bus.start()
-    await part.start()
-    port = await servers.start(app, "127.0.0.1", 0)
+    suite = RunningSuite(folder / "suite")
     beside = await Database(folder / "bulk.db", SCHEMA).open()
     store = SqliteEventStore(beside)
     try:
-        yield Place(f"http://127.0.0.1:{port}", lambda some: store.add(ACCOUNT, some, clock.now()))
+        await asyncio.to_thread(suite.start)
+        yield Place(suite.url_of("events"), lambda some: store.add(ACCOUNT, some, clock.now()))
     finally:
-        await servers.stop()
-        await bus.stop()
-        await part.stop()
+        await asyncio.to_thread(suite.stop)
         await beside.close()
-        await storage.close()
 
 
 def _table(title: str, rates: dict[str, list[float]]) -> Table:

@@ -57,7 +57,6 @@ class MongoEventStore:
         self._events = database[EVENTS.name]
         self._revisions = Revisions(database, EVENTS.name)
         self._group = Group(self._write)
-        self._has_log = False
 
     async def close(self) -> None:
         """Finish what was begun."""
@@ -77,13 +76,6 @@ class MongoEventStore:
             raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(save.taken)}: the id is in use")
         return save.is_told
 
-    async def _log(self) -> Revisions:
-        """The revision log, prepared at its first use: a service comes up before its database may."""
-        if not self._has_log:
-            await self._revisions.prepare()
-            self._has_log = True
-        return self._revisions
-
     async def _write(self, saves: list[_Save]) -> None:
         while saves:
             together, saves = _disjoint(saves)
@@ -97,7 +89,7 @@ class MongoEventStore:
             save.look_at(known)
         new = [one for save in saves for one in save.new]
         listed = [one for one in new if one["face_data"] is not None or one["_id"] in known]
-        async with (await self._log()).stamped([one["_id"] for one in listed]) as stamps:
+        async with self._revisions.stamped([one["_id"] for one in listed]) as stamps:
             for one in listed:
                 one |= stamps[one["_id"]].fields
             await self._put([one for save in saves for one in save.new if one is not save.last], saves, known)
@@ -158,7 +150,7 @@ class MongoEventStore:
         listed = await self._events.find({**these, "revision": {"$gt": 0}}, {"_id": 1}).to_list()
         if not listed:
             return
-        async with (await self._log()).stamped([one["_id"] for one in listed]) as stamps:
+        async with self._revisions.stamped([one["_id"] for one in listed]) as stamps:
             changes = [
                 UpdateOne(
                     {**these, "_id": event_id, "revision": {"$lt": stamp.revision}}, {"$set": {**EMPTY, **stamp.fields}}
@@ -199,7 +191,7 @@ class MongoEventStore:
         return [tuple(one[name] for name in names) for one in found]
 
     async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
-        return await (await self._log()).page(after, limit, late, _ROW_FIELDS, _row)
+        return await self._revisions.page(after, limit, late, _ROW_FIELDS, _row)
 
 
 @dataclass(eq=False)

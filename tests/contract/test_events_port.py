@@ -11,8 +11,9 @@ import aiohttp
 import pytest
 
 from libs.common import clock, ports
+from libs.common.bus.topics import EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
-from libs.common.event_rules import MAX_META_BYTES
+from libs.common.event_rules import MAX_MATCHES_BYTES, MAX_META_BYTES, MAX_NOTICES_BYTES
 from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
@@ -21,6 +22,7 @@ from libs.common.wire.base import Blob
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter, EventPage, Location, TopMatch
 from libs.common.wire.gallery import GalleryRow
+from libs.common.wire.notices import Notice
 from tests.contract.event_stores import NOON, STORES, descriptor, event, service_over
 
 MINE, THEIRS = new_id(), new_id()
@@ -42,7 +44,7 @@ async def port(request: pytest.FixtureRequest) -> AsyncIterator[ports.Events]:
             return
         servers = Servers()
         stack.push_async_callback(servers.stop)
-        app = build_app("events", [("", expose(ports.Events, service))], _health)
+        app = build_app("events", [("", expose(ports.Events, service))], _health, max_body_bytes=2**27)
         number = await servers.start(app, "127.0.0.1", 0)
         session = await stack.enter_async_context(aiohttp.ClientSession())
         yield remote(ports.Events, Peers([f"http://127.0.0.1:{number}"]), session)
@@ -122,6 +124,30 @@ async def test_a_save_is_all_or_nothing_and_names_the_event_at_fault(port: ports
     await refused(port.save(MINE, [good, large], []), Code.BAD_BODY, "events.1.meta", str(MAX_META_BYTES))
     await refused(port.save(MINE, [good, event(MINE, meta={"raw": b"x"})], []), Code.BAD_BODY, "events.1.meta")
     assert await port.find(MINE, ANY, ALL) == []
+
+
+async def test_notices_need_events_a_known_topic_and_a_size(port: ports.Events) -> None:
+    def notice(topic: str = EVENTS_NOTIFY, **body: Any) -> Notice:
+        return Notice(notice_id=new_id(), topic=topic, body=body)
+
+    good = event(MINE)
+    await refused(port.save(MINE, [], [notice()]), Code.BAD_BODY, "notices")
+    await refused(port.save(MINE, [good], [notice(), notice("events.save")]), Code.BAD_BODY, "notices.1.topic")
+    await refused(port.save(MINE, [good], [notice(raw=b"x")]), Code.BAD_BODY, "notices.0.body")
+    half = "x" * (MAX_NOTICES_BYTES // 2)
+    large = [notice(text=half), notice(text=half)]
+    await refused(port.save(MINE, [good], large), Code.BAD_BODY, "notices", str(MAX_NOTICES_BYTES))
+    assert await port.find(MINE, ANY, ALL) == []
+
+
+async def test_the_largest_event_and_the_largest_notices_fit_the_store_together(port: ports.Events) -> None:
+    def filled(size: int) -> dict[str, str]:
+        return {"text": "x" * (size - len('{"text":""}'))}
+
+    largest = event(MINE, meta=filled(MAX_META_BYTES), match_result=[filled(MAX_MATCHES_BYTES - 2)])
+    notice = Notice(notice_id=new_id(), topic=EVENTS_NOTIFY, body=filled(MAX_NOTICES_BYTES))
+    await port.save(MINE, [event(MINE), largest], [notice])
+    assert await port.select(MINE, EventFilter(event_ids=[largest.event_id])) == [largest.event_id]
 
 
 async def test_another_account_sees_and_deletes_nothing(port: ports.Events) -> None:
