@@ -179,16 +179,23 @@ class Dispatcher:
         try:
             await self._courier.deliver(delivery)
         except MienError as failure:
-            is_old = clock.now_ms() - waiting.since_ms > self._rules.age_s * 1000
-            if is_old or attempts >= self._rules.attempts or failure.code in HOPELESS:
-                log.error("gave up callback %s after %d attempts: %s", delivery.message_id, attempts, failure)
-                await self._deliveries.died(delivery.message_id, attempts, str(failure))
-                return "dead"
-            log.warning("callback %s failed at attempt %d: %s", delivery.message_id, attempts, failure)
-            await self._deliveries.failed(delivery.message_id, attempts, str(failure))
-            return "failed"
+            return await self._failed(waiting, attempts, str(failure), hopeless=failure.code in HOPELESS)
+        except Exception as failure:  # a fault of ours must not hold up the lane for ever
+            log.exception("callback %s could not be made", delivery.message_id)
+            return await self._failed(waiting, attempts, f"unexpected {type(failure).__name__}", hopeless=False)
         await self._deliveries.delivered(delivery.message_id)
         return "delivered"
+
+    async def _failed(self, waiting: Waiting, attempts: int, reason: str, *, hopeless: bool) -> Outcome:
+        message_id = waiting.delivery.message_id
+        is_old = clock.now_ms() - waiting.since_ms > self._rules.age_s * 1000
+        if hopeless or is_old or attempts >= self._rules.attempts:
+            log.error("gave up callback %s after %d attempts: %s", message_id, attempts, reason)
+            await self._deliveries.died(message_id, attempts, reason)
+            return "dead"
+        log.warning("callback %s failed at attempt %d: %s", message_id, attempts, reason)
+        await self._deliveries.failed(message_id, attempts, reason)
+        return "failed"
 
     @asynccontextmanager
     async def _leased(self, claim: Claim) -> AsyncIterator[Lease]:

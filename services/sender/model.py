@@ -82,7 +82,7 @@ class Keeping:
     """How long and how many deliveries are kept, in milliseconds; at most ``lane_limit`` wait in a lane and
     ``dead_limit`` dead letters of a receiver are kept."""
 
-    lease_ms: int = 15_000
+    lease_ms: int = 6_000
     done_ms: int = 24 * 3_600_000
     dead_ms: int = 30 * 24 * 3_600_000
     lane_limit: int = 10_000
