@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -541,4 +542,114 @@ async def test_start_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
         await bare.start()
     await bare.stop()
     await on_gpu.stop()
+    await fetcher.close()
+
+
+# With the optional models of the shared folder
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def richer(serving: Callable[[SdkSettings], Any]) -> Running:
+    folder = shared("../models")
+    pytest.importorskip("openvino", reason="openvino runs the optional models")
+    return await serving(SdkSettings(models_dir=folder, device="cpu", precision="fp32", workers=2, allow=["emotion"]))
+
+
+ESTIMATED = ("head_pose", "landmarks5", "landmarks68", "basic_attributes", "emotions", "face_descriptor", "face_warp")
+
+
+async def test_installed_models_estimate_and_are_named(richer: Running) -> None:
+    status, answer = await richer.sdk(astronaut_jpeg(), **{f"estimate_{name}": 1 for name in ESTIMATED})
+
+    [image] = answer["images_estimations"]
+    [person] = image["estimations"]
+    detection = person["face"]["detection"]
+    assert status == 200
+    assert set(detection["attributes"]) == {"head_pose", "basic_attributes", "emotions"}
+    assert detection["attributes"]["basic_attributes"]["gender"] == 0
+    assert 20 < detection["attributes"]["basic_attributes"]["age"] < 45
+    assert detection["attributes"]["emotions"]["predominant_emotion"] == "happiness"
+    assert len(detection["landmarks68"]) == 68
+    left, right, nose, corner, other = np.array(detection["landmarks5"])
+    assert left[0] < nose[0] < right[0], "the eye on the left of the picture comes first"
+    assert max(left[1], right[1]) < nose[1] < min(corner[1], other[1])
+    assert answer["models"] == {
+        "face_detection": "yunet n",
+        "landmarks5": "yunet n",
+        "face_descriptor": "dlib-resnet 1",
+        "head_pose": "head-pose-estimation-adas-0001 FP16",
+        "landmarks68": "face-api-landmarks68 1",
+        "emotions": "face-api-expression 1",
+        "basic_attributes": "face-api-age-gender 1",
+    }
+
+
+async def test_a_face_has_nearly_the_same_descriptor_whoever_found_it(richer: Running, running: Running) -> None:
+    for photo in (astronaut_jpeg(), grace_hopper_jpeg()):
+        [one], [other] = [await each.faces(photo, estimate_face_descriptor=1) for each in (richer, running)]
+        assert np.linalg.norm(descriptor_of(one) - descriptor_of(other)) < 0.3
+        assert one["detection"]["score"] > 0.8
+
+
+async def test_a_warp_is_estimated_but_has_no_landmarks_and_no_pose(richer: Running) -> None:
+    [original] = await richer.faces(astronaut_jpeg(), estimate_face_warp=1)
+    [found] = await richer.faces(
+        base64.b64decode(original["warp"]), image_type=1, **{f"estimate_{name}": 1 for name in ESTIMATED}
+    )
+    assert set(found["detection"]["attributes"]) == {"basic_attributes", "emotions"}
+    assert not {"landmarks5", "landmarks68"} & set(found["detection"])
+    assert found["detection"]["attributes"]["emotions"]["predominant_emotion"] == "happiness"
+
+
+async def test_estimations_of_several_pictures_are_put_together(richer: Running) -> None:
+    half = jpeg(opened(astronaut_jpeg()).resize((256, 256)))
+    body = form(("a.jpg", astronaut_jpeg()), ("half.jpg", half), ("none.jpg", nobody_jpeg()))
+    _, answer = await richer.sdk(
+        body, None, aggregate_attributes=1, estimate_basic_attributes=1, estimate_emotions=1, estimate_landmarks68=1
+    )
+    faces = [image["estimations"][0]["face"] for image in answer["images_estimations"] if image["estimations"]]
+    each = [face["detection"]["attributes"] for face in faces]
+    whole = answer["aggregate_estimations"]["face"]["attributes"]
+    ages = [attributes["basic_attributes"]["age"] for attributes in each]
+    assert whole["basic_attributes"]["age"] == round(float(np.mean(ages)))
+    assert whole["basic_attributes"]["gender"] == 0
+    shares = [attributes["emotions"]["estimations"]["happiness"] for attributes in each]
+    assert whole["emotions"]["estimations"]["happiness"] == pytest.approx(np.mean(shares))
+    assert whole["emotions"]["predominant_emotion"] == "happiness"
+
+
+async def test_a_threshold_on_angles_uses_the_model_of_the_slot(richer: Running) -> None:
+    turned = shared("face_recognition/train/kit_harington/john2.jpeg").read_bytes()
+    status, answer = await richer.sdk(turned, yaw_threshold=15)
+    [filtered] = answer["filtered_detections"]["face_detections"]
+    [reason] = filtered["filter_reasons"]
+    assert (status, reason["filter_name"]) == (200, "yaw_threshold")
+    assert reason["object_value"] < -15
+    assert answer["models"]["head_pose"] == "head-pose-estimation-adas-0001 FP16"
+
+
+async def test_capabilities_and_metrics_say_where_each_model_runs(richer: Running) -> None:
+    async with richer.session.get(f"{richer.url}/1/capabilities") as answer:
+        estimators = (await answer.json())["estimators"]
+    provider = estimators["emotions"]["provider"]
+    assert provider.startswith("openvino ")
+    assert (estimators["emotions"]["device"], estimators["emotions"]["precision"]) == ("cpu", "fp32")
+    assert estimators["face_descriptor"]["provider"].startswith("torch ")
+    assert estimators["quality"]["provider"] is None
+    assert any("WIDER" in warning for warning in estimators["face_detection"]["warnings"])
+    async with richer.session.get(f"{richer.url}/metrics") as answer:
+        metrics = await answer.text()
+    assert f'mien_sdk_model{{device="cpu",model="yunet",precision="fp32",provider="{provider}"}} 1.0' in metrics
+
+
+async def test_a_damaged_model_is_a_refusal_to_start(tmp_path: Path) -> None:
+    weights = shared("../models/yunet/yunet_n_dynamic.onnx").read_bytes()
+    (tmp_path / "yunet").mkdir()
+    (tmp_path / "yunet" / "yunet_n_dynamic.onnx").write_bytes(weights[:-1] + b"!")
+    fetcher = Fetcher(FetchSettings())
+    settings = SdkSettings(models_dir=tmp_path, device="cpu", workers=1)
+    part = await remote_sdk.build(settings, Stored(), fetcher)  # type: ignore[arg-type]
+    with pytest.raises(MienError, match="cannot start: model yunet at .* has sha256"):
+        await part.start()
+    await part.stop()
     await fetcher.close()
