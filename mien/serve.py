@@ -10,7 +10,7 @@ from aiohttp import web
 
 from libs.common import observability
 from libs.common.errors import Code, MienError
-from libs.common.http.server import CONFIG, READINESS, Servers, build_app
+from libs.common.http.server import READINESS, Servers, build_app, show_config
 from libs.common.part import Part
 from libs.common.readiness import Check, Readiness, all_of, within
 from libs.common.rpc import expose
@@ -87,6 +87,7 @@ class Process:
         health = within(part.health)
         app = build_app(f"mien-{part.name}", tables, health, max_body_bytes=self._settings.max_body_bytes)
         part.install(app)
+        show_config(app, part.routes.prefix, effective(self._settings))
         own: dict[str, Check] = {part.name: health}
         if self._alone and self._parts.pool:
             own["pool"] = self._parts.pool.health
@@ -122,7 +123,6 @@ class Process:
         for name, check in self._parts.elsewhere.items():
             readiness.calls(name, check)
         self._readiness.append(readiness)
-        app[CONFIG] = effective(self._settings)
         port = await self._servers.start(app, self._settings.host, self._settings.port_of(service))
         self.addresses[service] = f"http://{self._settings.host}:{port}"
 

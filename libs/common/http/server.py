@@ -46,8 +46,6 @@ SECONDS = Histogram("mien_http_request_seconds", "Time to answer", ["service", "
 SERVICE = web.AppKey("service", str)
 READINESS = web.AppKey("readiness", Readiness)
 """Knows nothing that it needs until the process that serves the application says it."""
-CONFIG: web.AppKey[dict[str, Any]] = web.AppKey("config", dict)
-"""The settings that `/config` shows, secrets hidden."""
 
 
 class Room:
@@ -94,7 +92,6 @@ def build_app(
     app = web.Application(client_max_size=max_body_bytes, middlewares=[_identify, _explain, _bound])
     app[SERVICE] = title
     app[READINESS] = Readiness()
-    app[CONFIG] = {}
     app[ROOM] = Room(LARGEST_AT_ONCE * max_body_bytes)
     documented = []
     for prefix, routes in tables:
@@ -106,11 +103,16 @@ def build_app(
         app.router.add_get(f"{prefix}/version", _constant(version or VERSION))
         app.router.add_get(f"{prefix}/healthcheck", _healthcheck(health))
         app.router.add_get(f"{prefix}/metrics", _metrics)
-        app.router.add_get(f"{prefix}/config", _config)
     app.router.add_get("/livez", _constant({"alive": True}))
     app.router.add_get("/readyz", _readyz)
     add_docs(app, title, documented, sorted(prefixes))
     return app
+
+
+def show_config(app: web.Application, prefix: str, settings: dict[str, Any]) -> None:
+    """Answer ``/config`` with ``settings``, secrets hidden. Not for the gateway, which does not know its callers."""
+    for path in ("/config", f"{prefix}/config"):
+        app.router.add_get(path, _constant(settings))
 
 
 @web.middleware
@@ -271,10 +273,6 @@ async def _readyz(request: web.Request) -> web.Response:
     """Whether everything is there that the process needs; with ``own=1`` the services it calls are left out."""
     missing = await request.app[READINESS].missing(own=request.query.get("own") == "1")
     return _json({"ready": not missing, "missing": missing}, status=503 if missing else 200)
-
-
-async def _config(request: web.Request) -> web.Response:
-    return _json(request.app[CONFIG])
 
 
 def _json(content: dict[str, Any], status: int = 200) -> web.Response:

@@ -12,7 +12,7 @@ from libs.common import readiness
 from libs.common.errors import Code, MienError
 from libs.common.http.peers import Peers, health_of
 from libs.common.http.routes import Routes
-from libs.common.http.server import CONFIG, READINESS, Servers, build_app
+from libs.common.http.server import READINESS, Servers, build_app, show_config
 
 
 async def well() -> dict[str, Any]:
@@ -118,8 +118,11 @@ async def test_a_service_is_well_when_one_of_its_processes_is(told: Told) -> Non
     assert failure.value.status == 503
 
 
-async def test_the_settings_in_effect_are_shown(told: Told) -> None:
-    app, url = await told.serve()
-    app[CONFIG]["MIEN_BUS_URL"] = "amqp://guest:***@broker/"
+async def test_the_settings_in_effect_are_shown_by_those_that_may(told: Told) -> None:
+    app = build_app("thing", [("/1", Routes("thing", "/1"))], well)
+    show_config(app, "/1", {"MIEN_BUS_URL": "amqp://guest:***@broker/"})
+    url = f"http://127.0.0.1:{await told.servers.start(app, '127.0.0.1', 0)}"
     for path in ("/config", "/1/config"):
         assert await told.get(url + path) == (200, {"MIEN_BUS_URL": "amqp://guest:***@broker/"})
+    _, door = await told.serve()
+    assert (await told.get(f"{door}/config"))[0] == 404
