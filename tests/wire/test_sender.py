@@ -15,12 +15,12 @@ import pytest
 from prometheus_client import REGISTRY
 
 from deploy.local.redis import Redis as RedisServer
-from libs.client import BlockingMienClient, MienApiError, MienClient, MienUnreachable
+from libs.client import BlockingMienClient, MienApiError, MienClient, MienUnreachable, Notice
 from libs.common.http.routes import ACCOUNT_HEADER
 from libs.common.ids import Id, new_id
 from libs.common.settings import SenderSettings
 from services.gateway import sockets as gateway_sockets
-from tests import senders
+from tests import photos, senders
 from tests.senders import Sender, telling, told
 
 PATIENCE_S = 15
@@ -341,3 +341,29 @@ async def test_the_blocking_client_is_told_too(sender: Sender) -> None:
     await subscribers(sender, account, 1)
     await sender.bus.publish(telling(account, *events, told()))
     assert await asyncio.wait_for(following, PATIENCE_S) == [event["event_id"] for event in events]
+
+
+async def test_subscribers_are_told_what_the_emission_answered(client: MienClient) -> None:
+    handler_id = await client.handlers.create({"conditional_tags_policy": [{"tag": "seen", "filters": {}}]})
+    other = await client.handlers.create({})
+    async with aclosing(client.subscribe(handler_ids=[handler_id], tags=["seen"])) as notices:
+        begun = asyncio.ensure_future(anext(notices))
+        await hears(client, handler_id, begun)
+        first = (await begun).event.event_id
+        await client.handlers.emit(other, photos.astronaut_jpeg(), source="gate-2")
+        [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg(), source="gate-1")).events
+        async with asyncio.timeout(PATIENCE_S):
+            while (notice := await anext(notices)).event.source != "gate-1":
+                assert notice.event.event_id != first
+    assert notice.event == event
+    assert (notice.event_type, notice.handler_id) == ("face", handler_id)
+    stored = await client.events.get(event.event_id)
+    assert (notice.event_create_time, notice.account_id) == (stored.create_time, stored.account_id)
+
+
+async def hears(client: MienClient, handler_id: Id, begun: asyncio.Future[Notice]) -> None:
+    """Save events until the subscriber is there to be told of one."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not begun.done():
+            await client.handlers.save_event(handler_id, {"tags": ["seen"]})
+            await asyncio.wait({begun}, timeout=0.2)
