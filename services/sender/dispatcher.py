@@ -24,7 +24,7 @@ from services.sender.ports import Deliveries
 log = logging.getLogger("mien.sender")
 CALLS = Counter("mien_sender_callbacks_total", "HTTP callbacks made, by what became of them", ["outcome"])
 WAITING = Gauge("mien_sender_callbacks_waiting", "HTTP callbacks not delivered yet, of all processes")
-AGE = Gauge("mien_sender_callbacks_age_seconds", "How long the oldest of them has waited")
+AGE = Gauge("mien_sender_callbacks_age_seconds", "How long the oldest HTTP callback has waited")
 DEAD = Gauge("mien_sender_callbacks_dead", "HTTP callbacks given up and kept, of all processes")
 
 POLL_S = 0.5

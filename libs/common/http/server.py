@@ -159,7 +159,8 @@ def _route(request: web.Request) -> str:
 def _record(request: web.Request, response: web.StreamResponse, seconds: float) -> None:
     service, route = request.app[SERVICE], _route(request)
     REQUESTS.labels(service, request.method, route, response.status).inc()
-    SECONDS.labels(service, request.method, route).observe(seconds)
+    if not isinstance(response, web.WebSocketResponse):  # that one lasts as long as its subscriber likes
+        SECONDS.labels(service, request.method, route).observe(seconds)
     if response.status >= 500:
         tracing.fail(str(response.status))
     level = logging.ERROR if response.status == 500 else logging.INFO
