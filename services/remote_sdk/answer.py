@@ -43,8 +43,9 @@ class Attributes(FaceAttributes, Asked):
 
 
 class FaceDetection(Asked):
-    """``landmarks5``: outer and inner corner of the eye on the right of the picture, the same of the left one, the
-    base of the nose (dlib's five points; there are no mouth corners)."""
+    """``landmarks5``: eyes, tip of the nose, corners of the mouth, each that on the left of the picture first; of a
+    detector that does not find those, dlib's five: outer and inner corner of the eye on the right of the picture, the
+    same of the left one, the base of the nose."""
 
     rect: Rect
     score: Unit

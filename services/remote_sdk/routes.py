@@ -22,8 +22,9 @@ routes = Routes("remote-sdk", "/1")
 async def estimate(call: Call, query: SdkParams) -> SdkAnswer:
     """Detect faces, estimate and describe them; nothing is stored. A picture that fails has status 0 and its error.
 
-    landmarks5 are dlib's five points: outer and inner corner of the eye on the right of the picture, the same of the
-    left one, the base of the nose. Mouth corners cannot be had from the model that is installed.
+    landmarks5 are the eyes, the tip of the nose and the corners of the mouth where the detector finds them (yunet).
+    dlib's does not: then they are outer and inner corner of the eye on the right of the picture, the same of the left
+    one, and the base of the nose.
     """
     sdk = call.service(SDK)
     await sdk.require(query)

@@ -649,7 +649,7 @@ async def test_a_damaged_model_is_a_refusal_to_start(tmp_path: Path) -> None:
     fetcher = Fetcher(FetchSettings())
     settings = SdkSettings(models_dir=tmp_path, device="cpu", workers=1)
     part = await remote_sdk.build(settings, Stored(), fetcher)  # type: ignore[arg-type]
-    with pytest.raises(MienError, match="cannot start: model yunet at .* has sha256"):
+    with pytest.raises(MienError, match=r"cannot start: model yunet at .* has sha256"):
         await part.start()
     await part.stop()
     await fetcher.close()

@@ -53,11 +53,21 @@ def prepared(pictures: Sequence[Pixels], wanted: Picture) -> Array:
         stack = (stack.astype(np.float32) @ LUMA)[..., None]
     elif wanted.colour == "BGR":
         stack = stack[..., ::-1]
-    if wanted.dtype == "float32":
-        stack = (stack.astype(np.float32) - np.array(wanted.mean, np.float32)) / np.array(wanted.scale, np.float32)
     if wanted.layout == "NCHW":
         stack = stack.transpose(0, 3, 1, 2)
-    return np.ascontiguousarray(stack, np.float32 if wanted.dtype == "float32" else np.uint8)
+    if wanted.dtype == "uint8":
+        return np.ascontiguousarray(stack, np.uint8)
+    array = np.array(stack, np.float32, order="C")
+    if any(wanted.mean):
+        array -= _per_channel(wanted.mean, wanted)
+    if any(scale != 1 for scale in wanted.scale):
+        array /= _per_channel(wanted.scale, wanted)
+    return array
+
+
+def _per_channel(values: tuple[float, ...], wanted: Picture) -> Array:
+    """Numbers per channel, or one for all, so that they fit the layout."""
+    return np.array(values, np.float32).reshape((-1, 1, 1) if wanted.layout == "NCHW" else (-1,))
 
 
 def resized(pixels: Pixels, wanted: Picture) -> Pixels:
