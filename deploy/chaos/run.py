@@ -20,7 +20,7 @@ from deploy.chaos.load import Load
 from deploy.chaos.proxy import FaultyProxy
 from deploy.chaos.report import Episode, Report
 from deploy.chaos.witnesses import CallbackReceiver, Subscriber
-from deploy.local.suite import COPIES, ScaledSuite
+from deploy.local.suite import ScaledSuite
 from libs.client import MienApiError, MienClient, MienUnreachable
 from libs.common.bus.topology import WORK
 from libs.common.ids import new_id
@@ -48,14 +48,14 @@ POLL_S = 0.2
 class Options:
     """It goes on for ``seconds``, and longer until there were ``kills``; ``s3`` is ceph, moto or auto.
 
-    ``copies`` are the processes of each service.
+    ``copies`` are the processes of each service; without it two of each.
     """
 
     seconds: float
     kills: int
     seed: int
     s3: str = "auto"
-    copies: Mapping[str, int] = field(default_factory=lambda: COPIES)
+    copies: Mapping[str, int] | None = None
 
 
 @dataclass

@@ -21,7 +21,7 @@ from rich.table import Table
 
 from deploy.local.child import DidNotStart
 from deploy.local.server import NotInstalled
-from deploy.local.suite import ScaledSuite
+from deploy.local.suite import ScaledSuite, copies_of_each
 from libs.common.settings import without_secrets
 
 NOT_STARTED = 5
@@ -40,13 +40,14 @@ def main(
     folder: Annotated[Path | None, typer.Option(help="Keep everything here; else in a folder that goes again.")] = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="The gateway's; 0 takes a free one.")] = 0,
     s3: Annotated[str, typer.Option(help="ceph, moto, or auto: Ceph where it is installed.")] = "auto",
+    copies: Annotated[int, typer.Option(min=1, max=16, help="Processes of each service behind the gateway.")] = 2,
     as_json: Annotated[bool, typer.Option("--json", help="Print the addresses as one line of JSON.")] = False,
 ) -> None:
     """Run RabbitMQ, Redis, MongoDB, S3 and every service of the suite on loopback ports of this machine."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     status = 0
     try:
-        with _place(folder) as place, _running(ScaledSuite(place, port=port, s3=s3, say=_say)) as suite:
+        with _place(folder) as place, _running(_suite(place, port, s3, copies)) as suite:
             _announce(suite, as_json)
             if command:
                 status = subprocess.call(command, env={**os.environ, "MIEN_URL": suite.url})
@@ -58,6 +59,10 @@ def main(
     except KeyboardInterrupt:
         status = 130 if command else 0
     raise typer.Exit(status)
+
+
+def _suite(folder: Path, port: int, s3: str, copies: int) -> ScaledSuite:
+    return ScaledSuite(folder, port=port, s3=s3, copies=copies_of_each(copies), say=_say)
 
 
 @contextmanager

@@ -24,17 +24,15 @@ from deploy.local.server import NotInstalled, Server
 from deploy.local.supervisor import Supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
-COPIES = {
-    "image_store": 2,
-    "faces": 2,
-    "events": 2,
-    "sender": 2,
-    "remote_sdk": 2,
-    "matcher": 2,
-    "handlers": 2,
-    "gateway": 1,
-}
-"""Processes of each service."""
+SERVICES = ("image_store", "faces", "events", "sender", "remote_sdk", "matcher", "handlers")
+"""Behind the gateway."""
+
+
+def copies_of_each(count: int) -> dict[str, int]:
+    """``count`` processes of each service, and one gateway."""
+    return {**dict.fromkeys(SERVICES, count), "gateway": 1}
+
+
 BUCKET = "mien"
 SECRET_KEY = urlsafe_b64encode(b"of a suite that one machine runs").decode()
 """What seals callbacks' passwords here. No secret: whoever reads this machine's memory has them anyway."""
@@ -73,7 +71,9 @@ def object_store(folder: Path, kind: str = "auto") -> S3:
 
 
 class ScaledSuite:
-    """RabbitMQ, Redis, MongoDB, S3 and ``copies`` processes of each service, kept running by a supervisor.
+    """RabbitMQ, Redis, MongoDB, S3 and processes of every service, kept running by a supervisor.
+
+    ``copies`` are the processes of each service; without it two of each and one gateway.
 
     ``environment`` is what every service is given; change it before ``start``. ``say`` is told in words what happens.
     Raises NotInstalled when a server cannot be had.
@@ -85,7 +85,7 @@ class ScaledSuite:
         *,
         port: int = 0,
         s3: str = "auto",
-        copies: Mapping[str, int] = COPIES,
+        copies: Mapping[str, int] | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.folder = folder
@@ -99,7 +99,7 @@ class ScaledSuite:
             service: [
                 f"http://127.0.0.1:{port if service == 'gateway' and port else free_port()}" for _ in range(count)
             ]
-            for service, count in copies.items()
+            for service, count in (copies or copies_of_each(2)).items()
         }
         self.environment = self._settings(urls)
         self._logs = folder / "logs"
