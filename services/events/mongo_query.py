@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from libs.common.storage.mongo import Condition, Document
-from services.events.columns import Column, Kind
+from services.events.columns import EVENT_ID, Column, Kind
 from services.events.filters import All, Compare, Contains, Either, Empty, NoneOf, OneOf, Predicate
 from services.events.ports import Order
 from services.events.stats import Counting
@@ -25,8 +25,9 @@ NEVER: Condition = {"_id": {"$in": []}}
 
 
 def selection(where: Predicate) -> Condition:
-    """The documents that pass. The conditions are inside ``$and``, so that a caller can add its own beside them."""
-    return {"$and": [_compiled(where)]}
+    """The documents that pass. Says nothing of the account at the top, which is for the caller to add."""
+    condition = _compiled(where)
+    return {"$and": [condition]} if "account_id" in condition else condition
 
 
 def counts(matching: Condition, what: Counting, limit: int) -> list[Document]:
@@ -54,11 +55,13 @@ def folded(column: Column) -> str:
 def _compiled(predicate: Predicate) -> Condition:
     match predicate:
         case All(parts):
-            return {"$and": [_compiled(part) for part in parts]} if parts else {}
+            return _joined([_compiled(part) for part in parts])
         case Either(parts):
             return {"$or": [_compiled(part) for part in parts]} if parts else NEVER
         case Empty(column):
             return {column.name: {"$in": [None]}}
+        case OneOf(column, values) if column is EVENT_ID:
+            return {"_id": {"$in": list(values)}}
         case OneOf(column, values):
             return {column.name: {"$in": list(values)}} if values else NEVER
         case NoneOf(column, values):
@@ -68,6 +71,18 @@ def _compiled(predicate: Predicate) -> Condition:
             return {column.name: {"$elemMatch": test} if column.array else test}
         case Contains(column, text):
             return {folded(column): {"$regex": _literally(text)}}
+
+
+def _joined(conditions: Sequence[Condition]) -> Condition:
+    """Every one of them, in one level as far as they are about different fields: the emulator scans under ``$and``."""
+    joined: Document = {}
+    others: list[Condition] = []
+    for condition in conditions:
+        if joined.keys() & condition.keys():
+            others.append(condition)
+        else:
+            joined |= condition
+    return {"$and": [joined, *others]} if others else joined
 
 
 def _literally(text: str) -> str:

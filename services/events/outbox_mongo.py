@@ -11,7 +11,7 @@ from services.events.documents import EVENTS, NOTHING_OWED, PENDING, owed_of
 from services.events.model import NOTICES
 from services.events.ports import LEASE_S, Backlog, Owed
 
-COUNTED = 100_000
+COUNTED = 10_000
 """A larger backlog is said to have this size."""
 
 
@@ -46,9 +46,8 @@ class MongoOutbox:
 
     async def backlog(self) -> Backlog:
         with reached():
-            size = await self._events.count_documents(PENDING, limit=COUNTED)
-            oldest = await self._events.find_one(PENDING, {"saved_ms": 1}, sort=[("saved_ms", 1)])
-        return Backlog(size, oldest["saved_ms"] if oldest else None)
+            found = await self._events.find(PENDING, {"saved_ms": 1}).sort("saved_ms", 1).limit(COUNTED).to_list()
+        return Backlog(len(found), found[0]["saved_ms"] if found else None)
 
 
 def lease_end(now_ms: int) -> int:

@@ -42,6 +42,7 @@ class Limit(Enum):
     """What only some of the stores can do."""
 
     GROUPS = "counts by several columns"
+    NUL = "text with NUL in it"
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,9 @@ async def mongo_store(url: str) -> AsyncIterator[Opened]:
     """Over the wire."""
     client = mongo.connect(url)
     try:
-        yield await _in_mongo(client.get_default_database())
+        database = client.get_default_database()
+        server = (await database.command("buildInfo")).get("process")
+        yield await _in_mongo(database, *([Limit.NUL] if server == "nx_27017" else []))
     finally:
         await client.close()
 
@@ -137,9 +140,10 @@ SIMILARITIES = [0.0, 0.25, 1 / 3, 0.9, 1.0]
 AGES = [0, 17, 18, 19, 90]
 
 
-def crowd(seed: int, account: str, count: int = 40) -> list[Event]:
+def crowd(seed: int, account: str, count: int = 40, words: Sequence[str] = WORDS) -> list[Event]:
     """Events with every combination of empty columns, equal times, and text that folds, escapes or holds NUL."""
     chance = Random(seed)
+    tags = [word for word in words if word]
 
     def maybe(values: Sequence[Any]) -> Any:
         return chance.choice(values) if chance.random() < 0.7 else None
@@ -151,10 +155,10 @@ def crowd(seed: int, account: str, count: int = 40) -> list[Event]:
             handler_id=chance.choice(KNOWN_IDS),
             create_time=chance.choice(MOMENTS),
             end_time=maybe(MOMENTS),
-            **{name: maybe(WORDS) for name in ("external_id", "user_data", "source", "stream_id", "track_id")},
-            tags=chance.sample(TAGS, chance.randrange(4)),
+            **{name: maybe(words) for name in ("external_id", "user_data", "source", "stream_id", "track_id")},
+            tags=chance.sample(tags, chance.randrange(4)),
             location=Location(
-                **{name: maybe(WORDS) for name in ("city", "area", "district", "street", "house_number")}
+                **{name: maybe(words) for name in ("city", "area", "district", "street", "house_number")}
             ),
             face_id=maybe(KNOWN_IDS),
             gender=maybe([0, 1]),
@@ -169,11 +173,11 @@ def crowd(seed: int, account: str, count: int = 40) -> list[Event]:
 
     def top() -> TopMatch:
         return TopMatch(
-            label=chance.choice(WORDS),
+            label=chance.choice(words),
             similarity=chance.choice(SIMILARITIES),
             object_type="face",
             object_id=chance.choice(KNOWN_IDS),
-            external_id=maybe(WORDS),
+            external_id=maybe(words),
         )
 
     return [one() for _ in range(count)]

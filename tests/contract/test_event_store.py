@@ -21,6 +21,7 @@ from tests.contract.event_stores import (
     NOON,
     STORES,
     TAGS,
+    WORDS,
     Limit,
     Opened,
     columns,
@@ -51,11 +52,12 @@ def examples(count: int) -> Callable[..., Any]:
 
 
 @pytest.fixture
-async def crowds(store: EventStore) -> list[tuple[str, list[Event]]]:
+async def crowds(opened: Opened) -> list[tuple[str, list[Event]]]:
     """Accounts with many events each, in one store."""
-    drawn = [(account, crowd(seed, account)) for seed, account in enumerate(new_id() for _ in range(4))]
+    words = [word for word in WORDS if "\0" not in word or Limit.NUL not in opened.limits]
+    drawn = [(account, crowd(seed, account, words=words)) for seed, account in enumerate(new_id() for _ in range(4))]
     for account, saved in drawn:
-        await store.add(account, saved, NOON)
+        await opened.store.add(account, saved, NOON)
     return drawn
 
 
