@@ -9,7 +9,7 @@ import asyncio
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Generator
 from contextlib import suppress
 from typing import Any, Self
 
@@ -82,9 +82,9 @@ def _waiting(
 
 def _iterating(
     method: Callable[..., Any], run: Callable[[Coroutine[Any, Any, Any]], Any]
-) -> Callable[..., Iterator[Any]]:
+) -> Callable[..., Generator[Any, None, None]]:
     @functools.wraps(method)
-    def iterate(*arguments: Any, **named: Any) -> Iterator[Any]:
+    def iterate(*arguments: Any, **named: Any) -> Generator[Any, None, None]:
         items = method(*arguments, **named)
 
         async def following() -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self, Unpack
 
 from libs.client.attributes import Attributes
@@ -74,7 +74,7 @@ class MienClient:
 
     def subscribe(
         self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]
-    ) -> AsyncIterator[Notice]:
+    ) -> AsyncGenerator[Notice, None]:
         """Events that pass every condition, as they happen::
 
             async for notice in client.subscribe(sources=["gate-1"]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any
 
 import aiohttp
@@ -42,7 +42,7 @@ _NOTICE = TypeAdapter(Notice)
 
 async def notices(
     calls: Calls, where: Mapping[str, Any], cursor: str | None, patience_s: float
-) -> AsyncIterator[Notice]:
+) -> AsyncGenerator[Notice, None]:
     """See :meth:`libs.client.client.MienClient.subscribe`."""
     line = _Line(calls, where, cursor)
     await line.open()

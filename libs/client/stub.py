@@ -12,7 +12,8 @@ HEADER = "# Written by `python -m libs.client.stub`; do not edit.\n# ruff: noqa\
 PARTS = ("handlers", "events", "faces", "attributes", "lists", "matcher", "images")
 RENAMED = {
     "async def ": "def ",
-    "AsyncIterator": "Iterator",
+    "AsyncGenerator[Notice, None]": "Generator[Notice, None, None]",
+    "AsyncGenerator": "Generator",
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
     "class MienClient": "class BlockingMienClient",
