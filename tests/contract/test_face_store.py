@@ -31,9 +31,9 @@ from libs.common.wire.faces import (
     StoredBasicAttributes,
     TemporaryAttributeDraft,
 )
-from libs.common.wire.gallery import GalleryRow, Gap
 from services.faces.service import Faces
 from tests.contract.face_stores import EXAMPLES, STORES, Clock, Place, Stores, descriptor, sqlite, uid
+from tests.contract.following import Follower, Replica, everything
 
 ACCOUNTS = uid(0xA1), uid(0xA2)
 START_MS = 1_700_000_000_000
@@ -247,7 +247,6 @@ async def test_pages_of_a_list_hold_each_of_its_faces_once(faces: Faces, turned:
 
 VERSIONS = {1001: 128, 1002: 4}
 LISTS = {IDS[0]: ACCOUNTS[0], IDS[1]: ACCOUNTS[0], IDS[2]: ACCOUNTS[1]}
-Replica = dict[str, GalleryRow]
 
 
 @pytest.fixture(autouse=True)
@@ -288,46 +287,8 @@ operations = st.one_of(
 )
 
 
-@dataclasses.dataclass
-class Follower:
-    """Somebody who keeps up with the feed by pages of ``size``."""
-
-    size: int
-    revision: int = 0
-    late: list[Gap] = dataclasses.field(default_factory=list)
-    replica: Replica = dataclasses.field(default_factory=dict)
-
-    async def catch_up(self, faces: Faces) -> None:
-        more = True
-        while more:
-            page = await faces.changes(self.revision, self.size, self.late)
-            assert len(page.rows) <= self.size
-            assert page.revision > self.revision or not page.rows or page.late != self.late
-            for row in page.rows:
-                self.replica.pop(row.object_id, None)
-                if not row.deleted:
-                    self.replica[row.object_id] = row
-            self.revision, self.late, more = page.revision, page.late, page.more
-
-    def again(self) -> Follower:
-        return dataclasses.replace(self, replica=dict(self.replica))
-
-
 async def present(faces: Faces) -> Replica:
-    """The store's state, read through the other methods."""
-    state: Replica = {}
-    for account in ACCOUNTS:
-        found = await faces.find_faces(account, FaceFilter(), Page(page_size=1000))
-        owned = {one.face_id: one for one in await faces.face_attributes(account, [face.face_id for face in found])}
-        for face in found:
-            raws = owned[face.face_id].descriptors if face.face_id in owned else []
-            state[face.face_id] = GalleryRow(
-                object_id=face.face_id,
-                account_id=account,
-                descriptors={draft.version: draft.descriptor for draft in raws},
-                lists=face.lists,
-            )
-    return state
+    return await everything(faces, ACCOUNTS)
 
 
 @on_every_store(120, played=st.lists(operations, max_size=12), size=st.integers(1, 5))
@@ -388,7 +349,11 @@ async def test_the_store_itself_keeps_accounts_apart(opened: Stores) -> None:
     [temporary] = await faces.create_attributes(mine, [raw])
     copy = AttributeDraft(attribute_id=temporary)
     [face] = await faces.create_faces(mine, [FaceDraft(lists=[list_id], attribute=copy)])
-    before = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+    before = (
+        await present(faces),
+        await faces.face_list(mine, list_id),
+        await faces.attribute(mine, temporary),
+    )
 
     assert await store.faces(theirs, [face.face_id]) == []
     assert await store.find_faces(theirs, FaceFilter(list_id=list_id), every) == []
@@ -413,7 +378,11 @@ async def test_the_store_itself_keeps_accounts_apart(opened: Stores) -> None:
     ):
         with pytest.raises(MienError):
             await refused
-    after = await present(faces), await faces.face_list(mine, list_id), await faces.attribute(mine, temporary)
+    after = (
+        await present(faces),
+        await faces.face_list(mine, list_id),
+        await faces.attribute(mine, temporary),
+    )
     assert after == before
 
 
@@ -486,7 +455,11 @@ async def test_everything_is_there_after_the_store_is_opened_again(
         draft = FaceDraft(lists=[listed], attribute=AttributeDraft(descriptors=[descriptor()]))
         [face] = await faces.create_faces(account, [draft])
         [temporary] = await faces.create_attributes(account, [TemporaryAttributeDraft(descriptors=[descriptor()])])
-        before = await present(faces), await faces.changes(0, 10, []), await faces.attribute(account, temporary)
+        before = (
+            await present(faces),
+            await faces.changes(0, 10, []),
+            await faces.attribute(account, temporary),
+        )
     async with STORES[kind](place) as opened:
         faces = Faces(*opened)
         assert before == (

@@ -155,7 +155,10 @@ async def test_a_temporary_attribute_is_gone_when_its_time_is_up(world: World) -
     basics = StoredBasicAttributes(age=20)
     short, long = await world.port.create_attributes(
         MINE,
-        [TemporaryAttributeDraft(basic_attributes=basics, ttl=60), TemporaryAttributeDraft(descriptors=[descriptor(3)])],
+        [
+            TemporaryAttributeDraft(basic_attributes=basics, ttl=60),
+            TemporaryAttributeDraft(descriptors=[descriptor(3)]),
+        ],
     )
     found = {one.attribute_id: one for one in await world.port.attributes(MINE, [short, long, new_id()])}
     assert set(found) == {short, long}

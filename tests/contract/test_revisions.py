@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Coroutine
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from random import Random
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -24,41 +23,11 @@ from libs.common.storage.revisions import SETTLED_MS, WRITE_MS, Revisions, Stamp
 from libs.common.wire.gallery import GalleryRow, Gap
 from tests.contract import mongo_shim
 from tests.contract.face_stores import Clock
+from tests.contract.turns import Killed, Turns
 
 LOG = "thing"
 IDS = ["a", "b", "c", "d"]
 ACCOUNT = "00000000-0000-4000-8000-000000000001"
-SECONDS = [0] * 20 + [1, 11, 35]
-"""What a step may take: mostly nothing, at times longer than a write may."""
-
-
-class Killed(Exception):
-    """The writer died between taking its numbers and its last write."""
-
-
-class Turns:
-    """Lets one of the waiting tasks go at a time."""
-
-    def __init__(self, chance: Random, clock: Clock) -> None:
-        self._chance = chance
-        self._clock = clock
-        self._waiting: list[asyncio.Future[None]] = []
-
-    async def __call__(self) -> None:
-        turn = asyncio.get_running_loop().create_future()
-        self._waiting.append(turn)
-        await turn
-
-    async def play(self, *works: Coroutine[Any, Any, None]) -> None:
-        tasks = [asyncio.create_task(work) for work in works]
-        while not all(task.done() for task in tasks):
-            while len(self._waiting) + sum(task.done() for task in tasks) < len(tasks):  # noqa: ASYNC110
-                await asyncio.sleep(0)
-            if self._waiting:
-                self._clock.advance(self._chance.choice(SECONDS))
-                self._waiting.pop(self._chance.randrange(len(self._waiting))).set_result(None)
-            await asyncio.sleep(0)
-        await asyncio.gather(*tasks)
 
 
 @dataclass
