@@ -20,6 +20,8 @@ from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Image, SdkParams
 from services.remote_sdk.batcher import Batcher, Pool
 from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.decoding.children import decoder
+from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.loading import Models, open_models, where
@@ -63,6 +65,7 @@ class Worker:
         self._threads = settings.workers or os.cpu_count() or 1
         self._pool = Pool(self._threads, prepare=lambda: torch.set_num_threads(1))
         self._started: _Stages | None = None
+        self._decoder: Decoder | None = None
         self.ready = False
 
     async def start(self) -> None:
@@ -71,7 +74,9 @@ class Worker:
         Raises ENGINE_FAILED with the reason when a model file is missing or damaged, or the device is not there.
         """
         models = await asyncio.to_thread(open_models, self._settings, self._catalogue, self._threads)
-        self._started = self._staged(models)
+        limits = Limits(self._settings.max_image_bytes, self._settings.max_image_pixels)
+        self._decoder = await asyncio.to_thread(decoder, limits, self._threads)
+        self._started = self._staged(models, self._decoder)
         for name, at in models.where.items():
             RUNS.labels(name, at.provider, at.device, at.precision).set(1)
         self._pool.start()
@@ -92,6 +97,9 @@ class Worker:
     async def stop(self) -> None:
         self.ready = False
         await self._pool.stop()
+        if self._decoder:
+            await asyncio.to_thread(self._decoder.close)
+            self._decoder = None
 
     @property
     def runs(self) -> Where:
@@ -153,7 +161,7 @@ class Worker:
             raise MienError(Code.OVERLOADED, "models are loading", retry_after_s=5)
         return self._started
 
-    def _staged(self, models: Models) -> _Stages:
+    def _staged(self, models: Models, decoder: Decoder) -> _Stages:
         settings, on_gpu = self._settings, models.precision.device.type == "cuda"
         most = _CUDA_CROPS if on_gpu else _CPU_CROPS
         # Added to the pool last first: descriptions finish pictures that were begun.
@@ -167,7 +175,7 @@ class Worker:
             looking=Batcher(
                 self._pool,
                 "look",
-                _chain(models, Limits(settings.max_image_bytes, settings.max_image_pixels)).run,
+                _chain(models, decoder).run,
                 _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
@@ -175,12 +183,12 @@ class Worker:
         )
 
 
-def _chain(models: Models, limits: Limits) -> Chain:
+def _chain(models: Models, decoder: Decoder) -> Chain:
     name, describer = models.describer
     croppers: dict[str, Callable[..., Any]] = {each: one.crop for each, one in models.estimators.items()}
     on_warps = {each for each, one in models.estimators.items() if one.on_warps}
     return Chain(
-        models.detector, models.landmarks, limits, croppers | {name: describer.crop}, frozenset(on_warps | {name})
+        models.detector, models.landmarks, decoder, croppers | {name: describer.crop}, frozenset(on_warps | {name})
     )
 
 

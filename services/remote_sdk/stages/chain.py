@@ -12,12 +12,13 @@ import numpy as np
 from libs.common.errors import Code, MienError
 from libs.common.wire.estimations import HeadPose, Rect
 from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.detectors.port import Detection, Detector
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.networks.chip import face_chips, template
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.stages.crops import Box
-from services.remote_sdk.stages.decode import Limits, Picture, Pixels, decode, encode_jpeg
+from services.remote_sdk.stages.decode import Picture, Pixels, Wish, encode_jpeg
 from services.remote_sdk.stages.pose import head_pose
 from services.remote_sdk.stages.quality import CHIP_SIZE, measure, part_inside, score
 from services.remote_sdk.stages.rules import chosen
@@ -84,7 +85,7 @@ class Chain:
 
     detector: Detector
     landmarks: Landmarks5
-    limits: Limits
+    decoder: Decoder
     croppers: Mapping[str, Cropper] = field(default_factory=dict)
     for_warps: frozenset[str] = frozenset()
 
@@ -112,13 +113,8 @@ class Chain:
             raise MienError(
                 Code.TOO_MANY, f"{len(image.face_bounding_boxes or [])} boxes; a picture may have {MAX_BOXES}"
             )
-        picture = decode(
-            image.data,
-            image.content_type,
-            self.limits,
-            upright=bool(params.use_exif_info),
-            with_exif=bool(params.extract_exif),
-        )
+        wish = Wish(upright=bool(params.use_exif_info), with_exif=bool(params.extract_exif))
+        picture = self.decoder.decode(image.data, image.content_type, wish)
         if params.image_type == FACE_WARP and picture.pixels.shape[:2] != (WARP_SIZE, WARP_SIZE):
             height, width = picture.pixels.shape[:2]
             raise MienError(

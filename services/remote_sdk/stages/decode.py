@@ -20,6 +20,7 @@ Pixels = NDArray[np.uint8]
 # Pillow's names of the formats in PICTURES, and no other: each is one more parser of hostile bytes.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")
 _PLAIN_JPEG = ("L", "RGB")
+_MAGIC_BYTES = 64  # more than any format needs to be known by
 _EXIF_ENTRIES, _EXIF_TEXT, _EXIF_ITEMS = 200, 256, 32
 
 
@@ -33,34 +34,69 @@ class Limits:
 
 @dataclass(frozen=True)
 class Picture:
-    """``pixels``: uint8 (height, width, 3), RGB, upright if that was asked for. ``exif``: see :func:`read_exif`."""
+    """``pixels``: uint8 (height, width, 3), RGB, upright if that was asked for. ``exif``: see :func:`read_exif`.
+    ``reduced``: how many pixels of the picture one of these stands for along each side: 1, 2, 4 or 8."""
 
     pixels: Pixels
     exif: dict[str, Any] | None = None
+    reduced: int = 1
+
+
+@dataclass(frozen=True)
+class Wish:
+    """How a picture is wanted.
+
+    ``upright``: turned as EXIF says. ``with_exif``: EXIF is read. ``long_side``: a JPEG may come reduced to a half, a
+    quarter or an eighth, as long as its longer side keeps at least so many pixels; None: as it is.
+    """
+
+    upright: bool = True
+    with_exif: bool = False
+    long_side: int | None = None
+
+
+AS_SHOWN = Wish()
 
 
 def decode(
-    data: bytes, content_type: str | None, limits: Limits, *, upright: bool = True, with_exif: bool = False
+    data: bytes | memoryview,
+    content_type: str | None,
+    limits: Limits,
+    wish: Wish = AS_SHOWN,
+    into: Pixels | None = None,
 ) -> Picture:
     """Decode one picture: JPEG, PNG, BMP, TIFF, PPM or WebP; of an animation its first frame.
 
     Whatever the format holds becomes 8-bit RGB: 16 bits lose their lower half, transparent parts show white, grey is
-    repeated, CMYK and palettes are converted. ``upright`` applies the orientation that EXIF names (all eight).
+    repeated, CMYK and palettes are converted. ``wish.upright`` applies the orientation that EXIF names (all eight).
+    ``into``: uint8 (n,), at least three times ``limits.pixels``: the pixels returned lie at its beginning.
 
     Raises IMAGE_TOO_LARGE (bytes; pixels as the header says them, before decoding), CONTENT_MISMATCH when
     ``content_type`` names another of these formats, BROKEN_IMAGE when the bytes are none of them, damaged or cut off.
     """
-    if len(data) > limits.size_bytes:
-        raise MienError(Code.IMAGE_TOO_LARGE, f"{len(data)} bytes; a picture may have {limits.size_bytes}")
+    check_size(data, limits)
     _check_type(data, content_type)
     with _opened(data) as header:
         _check_pixels(header, limits)
-        orientation, exif = _orientation(header), read_exif(header) if with_exif else None
-        pixels = _jpeg_pixels(data) if _is_plain_jpeg(header) else _pixels(header)
-        if header.format == "TIFF":
-            # Pillow turns a TIFF upright by itself.
-            return Picture(pixels if upright else _turned(pixels, _UNDONE.get(orientation, orientation)), exif)
-        return Picture(_turned(pixels, orientation) if upright else pixels, exif)
+        stored, exif = _orientation(header), read_exif(header) if wish.with_exif else None
+        turn = _ORIENTATIONS.get(_turn_left(header, stored, upright=wish.upright))
+        if _is_plain_jpeg(header):
+            reduced = reduction(max(header.size), wish.long_side)
+            pixels = _jpeg_pixels(data, header.size, reduced, into if turn is None else None)
+        else:
+            reduced, pixels = 1, _pixels(header)
+        return Picture(_placed(turn(pixels) if turn else pixels, into), exif, reduced)
+
+
+def check_size(data: bytes | memoryview, limits: Limits) -> None:
+    """Raises IMAGE_TOO_LARGE for more bytes than a picture may have."""
+    if len(data) > limits.size_bytes:
+        raise MienError(Code.IMAGE_TOO_LARGE, f"{len(data)} bytes; a picture may have {limits.size_bytes}")
+
+
+def reduction(long_side: int, wanted: int | None) -> int:
+    """The largest of 1, 2, 4 and 8 that leaves ``wanted`` pixels of a picture's longer side."""
+    return next((by for by in (8, 4, 2) if wanted and long_side // by >= wanted), 1)
 
 
 def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
@@ -70,15 +106,15 @@ def encode_jpeg(pixels: Pixels, quality: int = 95) -> bytes:
     )
 
 
-def _check_type(data: bytes, content_type: str | None) -> None:
-    declared, seen = essence(content_type), sniff(data)
+def _check_type(data: bytes | memoryview, content_type: str | None) -> None:
+    declared, seen = essence(content_type), sniff(bytes(data[:_MAGIC_BYTES]))
     if seen is None:
         raise MienError(Code.BROKEN_IMAGE, f"the bytes are of none of {', '.join(PICTURES)}")
     if declared in PICTURES and declared != seen:
         raise MienError(Code.CONTENT_MISMATCH, f"declared {declared}, the bytes are {seen}")
 
 
-def _opened(data: bytes) -> Image.Image:
+def _opened(data: bytes | memoryview) -> Image.Image:
     """The picture with its header read and nothing decoded."""
     try:
         return Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -109,10 +145,13 @@ def _is_plain_jpeg(header: Image.Image) -> bool:
     return header.format in ("JPEG", "MPO") and header.mode in _PLAIN_JPEG
 
 
-def _jpeg_pixels(data: bytes) -> Pixels:
+def _jpeg_pixels(data: bytes | memoryview, size: tuple[int, int], reduced: int, into: Pixels | None) -> Pixels:
     """libjpeg-turbo, three times as fast as Pillow; strict, because it would paint missing rows grey."""
+    width, height = (-(-side // reduced) for side in size)
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="RGB", strict=True)
+        return simplejpeg.decode_jpeg(
+            data, colorspace="RGB", strict=True, min_width=width, min_height=height, buffer=into
+        )
     except Exception:  # a parser of hostile bytes may raise anything
         raise _broken() from None
 
@@ -120,7 +159,7 @@ def _jpeg_pixels(data: bytes) -> Pixels:
 def _pixels(header: Image.Image) -> Pixels:
     try:
         header.load()
-        return np.ascontiguousarray(_rgb(header))
+        return _rgb(header)
     except MienError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -144,9 +183,21 @@ def _rgb(picture: Image.Image) -> Pixels:
     return np.asarray(picture.convert("RGB"))
 
 
-def _turned(pixels: Pixels, orientation: Any) -> Pixels:
-    turn = _ORIENTATIONS.get(orientation)
-    return np.ascontiguousarray(turn(pixels)) if turn else pixels
+def _turn_left(header: Image.Image, stored: Any, *, upright: bool) -> Any:
+    """The orientation that is still to be applied. Pillow turns a TIFF upright by itself."""
+    if header.format == "TIFF":
+        return None if upright else _UNDONE.get(stored, stored)
+    return stored if upright else None
+
+
+def _placed(pixels: Pixels, into: Pixels | None) -> Pixels:
+    """Row by row in memory, in ``into`` where it is given."""
+    if into is None:
+        return np.ascontiguousarray(pixels)
+    place = into[: pixels.size].reshape(pixels.shape)
+    if pixels.ctypes.data != place.ctypes.data:
+        place[...] = pixels
+    return place
 
 
 def _orientation(header: Image.Image) -> Any:

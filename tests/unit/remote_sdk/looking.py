@@ -10,6 +10,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.decoding.port import Inside
 from services.remote_sdk.detectors.mmod import Mmod
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
@@ -22,7 +23,7 @@ from services.remote_sdk.stages.decode import Limits, Pixels, encode_jpeg
 def chain() -> Chain:
     """With the default search, in fp32, so that results do not depend on the machine."""
     detector, limits = Mmod(FaceDetector(choose("cpu", "float32"))), Limits(10_000_000, 10_000_000)
-    return Chain(detector, Landmarks5(), limits, {"chip": lambda view: view.chip})
+    return Chain(detector, Landmarks5(), Inside(limits), {"chip": lambda view: view.chip})
 
 
 def picture(data: bytes) -> Pillow.Image:

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image, ImageOps
 
 from libs.common.errors import Code, MienError
-from services.remote_sdk.stages.decode import Limits, decode, encode_jpeg
+from services.remote_sdk.stages.decode import Limits, Wish, decode, encode_jpeg
 from tests.photos import SHARED, astronaut_jpeg
 
 LIMITS = Limits(size_bytes=4_000_000, pixels=2_000_000)
@@ -88,7 +88,7 @@ def test_exif_orientation_is_applied_when_asked_for(orientation: int, kind: str,
     exif[0x0112] = orientation
     data = encoded(scene(), kind, exif=exif)
 
-    picture = decode(data, None, LIMITS, upright=upright, with_exif=True)
+    picture = decode(data, None, LIMITS, Wish(upright=upright, with_exif=True))
 
     as_stored = scene()
     as_stored.getexif()[0x0112] = orientation
@@ -222,7 +222,7 @@ def test_exif_is_plain_data_of_bounded_size() -> None:
     exif.get_ifd(0x8769)[0x829D] = 2.8
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 31.0, 12.5)})
 
-    found = decode(encoded(scene(), "JPEG", exif=exif), None, LIMITS, with_exif=True).exif
+    found = decode(encoded(scene(), "JPEG", exif=exif), None, LIMITS, Wish(with_exif=True)).exif
 
     assert found is not None
     assert json.loads(json.dumps(found, allow_nan=False)) == found
@@ -236,7 +236,7 @@ def test_exif_is_plain_data_of_bounded_size() -> None:
 @pytest.mark.filterwarnings("ignore:Corrupt EXIF data")
 def test_damaged_exif_does_not_spoil_the_picture() -> None:
     data = encoded(scene(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
-    picture = decode(data, None, LIMITS, with_exif=True)
+    picture = decode(data, None, LIMITS, Wish(with_exif=True))
     assert (picture.pixels.shape, picture.exif) == ((24, 40, 3), {})
 
 

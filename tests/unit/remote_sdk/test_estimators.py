@@ -14,6 +14,7 @@ from PIL import ImageOps
 
 from libs.common.wire.estimations import EMOTIONS, BasicAttributes, HeadPose
 from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.decoding.port import Inside
 from services.remote_sdk.detectors.yunet import YuNet
 from services.remote_sdk.estimators.descriptor import ArcFace
 from services.remote_sdk.estimators.port import Findings
@@ -43,7 +44,7 @@ def look(data: bytes, *models: str, params: SdkParams | None = None) -> list[Fac
     """The faces that YuNet finds, cropped for the models."""
     croppers = {name: estimator(name).crop for name in models}
     croppers["mobilefacenet"] = ArcFace(opened("mobilefacenet")).crop
-    chain = Chain(YuNet(opened("yunet")), landmarks(), LIMITS, croppers)
+    chain = Chain(YuNet(opened("yunet")), landmarks(), Inside(LIMITS), croppers)
     wanted = models or ("mobilefacenet",)
     [seen] = chain.run([Job(Image(filename="a", data=data), params or SdkParams(), wanted)])
     assert not isinstance(seen, Exception)
