@@ -80,7 +80,6 @@ class Dispatcher:
         self._deliveries = deliveries
         self._courier = courier
         self._rules = rules
-        self._holder = new_id()
         self._room = Semaphore(rules.at_once)
         self._news = Event()
         self._chores = Housekeeping()
@@ -113,7 +112,7 @@ class Dispatcher:
             await self._room.acquire()
             self._news.clear()
             try:
-                claim = await self._deliveries.claim(self._holder)
+                claim = await self._deliveries.claim(new_id())
             except Exception:  # whatever the store fails with, it will be asked again
                 log.exception("no callbacks can be claimed; trying again in %g s", BROKEN_S)
                 self._room.release()
@@ -215,8 +214,8 @@ class Dispatcher:
             try:
                 if not await self._deliveries.extend(claim):
                     return
-            except Exception:  # whatever the store fails with, the lease runs out in time
-                log.exception("a lane of callbacks could not be kept; trying again")
+            except Exception as failure:  # whatever the store fails with, the lease runs out in time
+                log.warning("a lane of callbacks could not be kept; trying again: %s", failure)
             else:
                 lease.renew(began)
 

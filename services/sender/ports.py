@@ -58,7 +58,7 @@ class Deliveries(Protocol):
         ...
 
     async def claim(self, holder: str) -> Claim | None:
-        """The lane that is due the longest and nobody else's, or None."""
+        """The lane that is due the longest and nobody else's, or None. ``holder`` is a new name for each claim."""
         ...
 
     async def extend(self, claim: Claim) -> bool:

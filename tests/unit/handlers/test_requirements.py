@@ -127,6 +127,15 @@ def test_one_inference_call_carries_all_that_the_policies_ask() -> None:
     assert (asked.estimate_face_warp, asked.aggregate_attributes) == (0, 1)
 
 
+@pytest.mark.parametrize("secret", ["***", "hunter2", "whsec_hunter2", "whsec_aHVudGVyMg=="])
+def test_a_callbacks_secret_that_signs_nothing_is_refused_and_not_quoted(secret: str) -> None:
+    callback = {"type": "http", "url": "http://a/", "secret": secret}
+    with pytest.raises(MienError) as refused:
+        requirements.check(policies(storage_policy={"callbacks": [callback]}), callbacks_allowed=True)
+    assert refused.value.detail.startswith("policies.storage_policy.callbacks.0.secret:")
+    assert secret == "***" or secret not in refused.value.detail
+
+
 def test_every_list_is_named_once() -> None:
     wanted = policies(
         extract_policy=EXTRACT,
