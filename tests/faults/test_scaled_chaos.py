@@ -1,5 +1,6 @@
 """The short form of ``make chaos``: every kind of fault is in its repertoire, the seed chooses which of them come."""
 
+import io
 from pathlib import Path
 
 import pytest
@@ -19,8 +20,10 @@ async def test_nothing_acknowledged_is_lost_or_doubled_while_processes_are_kille
         report = await run(options, tmp_path, print)
     except NotInstalled as missing:
         pytest.skip(f"not on this machine: {missing}")
-    console = Console(width=160, record=True, file=(tmp_path / "report").open("w"))
+    console = Console(width=160, record=True, file=io.StringIO())
     console.print(report.text())
-    assert report.kills >= options.kills
-    assert report.final.found == report.acknowledged["raw"] + report.acknowledged["photo"]
-    assert report.is_clean, console.export_text()
+    told = console.export_text()
+    assert report.kills >= options.kills, told
+    assert report.final.found == report.acknowledged["raw"] + report.acknowledged["photo"], told
+    # how soon it served again is for `make chaos` to judge: here other tests may want the same cores
+    assert (report.failure, report.surprises, report.findings.is_clean) == ("", {}, True), told
