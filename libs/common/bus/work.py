@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -214,6 +215,8 @@ def _request(name: str, body: bytes, headers: dict[str, Any], timeout_s: float) 
         envelope.PUBLISHED: now_ms,
         DEADLINE: now_ms + int(timeout_s * 1000),
     }
+    if account := observability.ACCOUNT.get():
+        notes[envelope.ACCOUNT] = account
     return aio_pika.Message(
         body,
         headers={**tracing.headers(), **headers, **notes},
@@ -304,15 +307,17 @@ class WorkServer:
         self, method: Method, run: Callable[..., Awaitable[Any]], incoming: AbstractIncomingMessage, left_s: float
     ) -> aio_pika.Message:
         """The answer, or the error it came to."""
-        request_id = str(incoming.headers.get(envelope.REQUEST))
         headers = {name: str(value) for name, value in incoming.headers.items()}
-        limit = asyncio.timeout(left_s)
-        with observability.request(request_id), tracing.span(method.name, "server", headers):
+        request = observability.request(headers.get(envelope.REQUEST, ""), headers.get(envelope.ACCOUNT))
+        limit, began = asyncio.timeout(left_s), time.perf_counter()
+        with request, tracing.span(method.name, "server", headers):
             try:
                 async with limit:
                     arguments = method.unpack_arguments(await self._parcels.unwrap(incoming))
                     body, notes = await self._parcels.wrap(method.pack_answer(await run(*arguments)))
+                log.info("%s took %.1fms", method.name, (time.perf_counter() - began) * 1000)
             except MienError as failure:
+                log.info("%s failed: %s", method.name, failure)
                 return _error(failure)
             except Exception:
                 if limit.expired():
