@@ -40,6 +40,7 @@ class Group(Generic[T]):
 
     async def add(self, item: T, size: int) -> None:
         """Returns once a run that was given ``item`` is over; raises what it raised, OVERLOADED when too much waits.
+        A run that fails otherwise than by MienError is repeated item by item.
 
         ``size`` is the events in it. Who is cancelled before that leaves an item that may be written all the same.
         """
@@ -76,12 +77,16 @@ class Group(Generic[T]):
         return [call for call in calls if not call.done.cancelled()]
 
     async def _run(self, calls: list[_Call[T]]) -> None:
-        """A failure is everybody's: nobody knows whose item was written."""
+        """Trouble of the store is everybody's. An item that cannot be written must not cost others theirs."""
         failure: Exception | None = None
         try:
             await self._write([call.item for call in calls])
         except Exception as raised:  # told to those who wait
             failure = raised
+        if failure is not None and not isinstance(failure, MienError) and len(calls) > 1:
+            for call in calls:
+                await self._run([call])
+            return
         for call in calls:
             if call.done.done():
                 continue

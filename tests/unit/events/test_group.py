@@ -58,14 +58,31 @@ async def test_a_group_has_its_size_and_a_call_that_is_larger_goes_alone(monkeyp
 
 async def test_a_failure_is_told_to_all_of_its_group_and_to_nobody_else() -> None:
     store = Store()
-    store.failure = OSError("gone")
+    store.failure = MienError(Code.STORE_UNAVAILABLE, "gone")
     writes = Group(store.write)
     first = asyncio.create_task(writes.add("a", 1))
     await store.began.wait()
     second = asyncio.create_task(writes.add("b", 1))
     await begun(first, second)
     store.may_end.set()
-    assert [type(one) for one in await asyncio.gather(first, second, return_exceptions=True)] == [OSError, type(None)]
+    assert [type(one) for one in await asyncio.gather(first, second, return_exceptions=True)] == [
+        MienError,
+        type(None),
+    ]
+
+
+async def test_an_item_that_cannot_be_written_fails_alone() -> None:
+    groups: list[list[str]] = []
+
+    async def write(items: list[str]) -> None:
+        groups.append(items)
+        if "bad" in items:
+            raise ValueError("bad")
+
+    writes = Group(write)
+    ends = await asyncio.gather(*(writes.add(item, 1) for item in ("a", "bad", "b")), return_exceptions=True)
+    assert [type(end) for end in ends] == [type(None), ValueError, type(None)]
+    assert groups == [["a", "bad", "b"], ["a"], ["bad"], ["b"]]
 
 
 async def test_who_is_cancelled_while_waiting_is_not_written_and_holds_up_nobody() -> None:
