@@ -305,18 +305,15 @@ def resident_mb(process: int | str = "self") -> float:
 def main(count: int, seed: int) -> None:
     children = Children(LIMITS, 1)
     started = time.perf_counter()
-    before: list[float] = []
-    tally = Tally()
+    tally, memory = Tally(), {}
     for number, tally in enumerate(fuzz(children, count, seed), 1):  # noqa: B007 (the last one is printed)
-        if number == min(1000, count):
-            before = [resident_mb(), resident_mb(children.processes[0])]
-    after = [resident_mb(), resident_mb(children.processes[0])]
+        if number in (count // 20, count // 2, count):
+            memory[number] = f"{resident_mb():.1f} and {resident_mb(children.processes[0]):.1f} MB after {number}"
     seconds = time.perf_counter() - started
     print(f"{count} mutated pictures, seed {seed}, {seconds:.0f} s, slowest {1000 * tally.slowest_s:.0f} ms")
     print(f"outcomes: {dict(tally.outcomes)}; intact ones that came out wrong: {tally.wrong}")
     print(f"decoders replaced: {GIVEN_UP._value.get():.0f}")
-    print(f"memory of this process: {before[0]:.1f} MB after {min(1000, count)}, {after[0]:.1f} MB at the end")
-    print(f"memory of the decoder:  {before[1]:.1f} MB after {min(1000, count)}, {after[1]:.1f} MB at the end")
+    print("memory of this process and of the decoder:", "; ".join(memory.values()))
     children.close()
 
 
