@@ -18,7 +18,8 @@ from services.faces.temporary_sqlite import SCHEMA as TEMPORARY_SCHEMA
 from services.faces.temporary_sqlite import SqliteTemporary
 
 SWEEP_EVERY_S = 60.0
-FINISH_EVERY_S = 60.0
+FINISH_EVERY_S = 5.0
+"""How long a face may stay in a list whose deletion a process did not live to complete."""
 
 
 async def build(storage: Storage) -> Part:
