@@ -1,10 +1,13 @@
 """Settings: out of the environment and out of files, shown without secrets."""
 
+import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from libs.common.settings import Settings, effective, without_secrets
+from mien.cli import app
 
 
 def test_a_secret_may_be_a_file_and_the_environment_comes_first(
@@ -51,3 +54,16 @@ def test_what_is_in_effect_is_shown_without_passwords_and_keys(monkeypatch: pyte
 @pytest.mark.parametrize("url", ["http://host/path", "amqp://user@host/%2F"])
 def test_an_address_without_secrets_is_shown_as_it_is(url: str) -> None:
     assert without_secrets(url) == url
+
+
+def test_the_command_line_prints_what_is_in_effect_as_an_environment_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MIEN_BUS_URL", "amqp://mien:s3cr3t@broker/")
+    monkeypatch.setenv("MIEN_FACES_URLS", "http://a:1,http://b:2")
+    shown = CliRunner().invoke(app, ["config"])
+    assert shown.exit_code == 0
+    lines = dict(line.split("=", 1) for line in shown.stdout.splitlines())
+    assert lines["MIEN_BUS_URL"] == "amqp://mien:***@broker/"
+    assert lines["MIEN_FACES_URLS"] == "http://a:1,http://b:2"
+    assert (lines["MIEN_DURABLE"], lines["MIEN_MONGO_URL"]) == ("true", "")
+    as_json = CliRunner().invoke(app, ["config", "--json"])
+    assert json.loads(as_json.stdout)["MIEN_FACES_URLS"] == ["http://a:1", "http://b:2"]
