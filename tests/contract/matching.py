@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -25,6 +24,7 @@ from services.events.service import Events
 from services.faces.service import Faces
 from services.matcher import app as matcher_app
 from tests.contract import event_stores, face_stores
+from tests.contract.face_stores import Place
 
 OTHER_FACE = replace(DLIB_RESNET, number=1999)
 """A second face version; tests register it where they need one."""
@@ -51,12 +51,39 @@ def request(references: list[Any], *candidates: Any) -> MatchRequest:
     return MatchRequest.model_validate({"references": references, "candidates": candidates})
 
 
+Process = tuple[Faces, Events]
+"""Services that share nothing but their stores with those of another process."""
+
+
 @asynccontextmanager
-async def open_world(folder: Path, door: str) -> AsyncIterator[World]:
-    """``door`` is how the matcher is called, and how it calls the stores: ``in process`` or over ``http``."""
+async def embedded(place: Place) -> AsyncIterator[list[Process]]:
+    async with face_stores.sqlite(place.folder) as stores, event_stores.events_service(place.folder) as events:
+        yield [(Faces(*stores), events)] * 2
+
+
+@asynccontextmanager
+async def scaled(place: Place) -> AsyncIterator[list[Process]]:
+    """Stores over the wire; the second process has connections of its own."""
     async with AsyncExitStack() as stack:
-        faces = Faces(*await stack.enter_async_context(face_stores.sqlite(folder)))
-        events = await stack.enter_async_context(event_stores.events_service(folder))
+        processes: list[Process] = []
+        for _ in range(2):
+            stores = await stack.enter_async_context(face_stores.mongo_and_redis(place))
+            events = await stack.enter_async_context(event_stores.mongo_store(place.mongo_url))
+            processes.append((Faces(*stores), event_stores.service_over(events)))
+        yield processes
+
+
+KINDS = {"embedded": embedded, "scaled": scaled}
+
+
+@asynccontextmanager
+async def open_world(place: Place, kind: str, door: str) -> AsyncIterator[World]:
+    """``door`` is how the matcher is called, and how it calls the stores: ``in process`` or over ``http``.
+
+    The replica calls the second process, the other matcher and the test the first.
+    """
+    async with AsyncExitStack() as stack:
+        processes = await stack.enter_async_context(KINDS[kind](place))
         servers, session = Servers(), await stack.enter_async_context(aiohttp.ClientSession())
         stack.push_async_callback(servers.stop)
 
@@ -66,14 +93,14 @@ async def open_world(folder: Path, door: str) -> AsyncIterator[World]:
             app = build_app(port.__name__.lower(), [("", expose(port, service))], _health)
             return remote(port, Peers([f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"]), session)
 
-        async def matcher() -> ports.Matcher:
-            stores = await through(ports.Faces, faces), await through(ports.Events, events)
-            part: Part = await matcher_app.build(*stores)
+        async def matcher(faces: Faces, events: Events) -> ports.Matcher:
+            part: Part = await matcher_app.build(await through(ports.Faces, faces), await through(ports.Events, events))
             stack.push_async_callback(part.stop)
             await part.start()
             return await through(ports.Matcher, part.service)
 
-        yield World(await matcher(), await matcher(), faces, events)
+        first, second = processes
+        yield World(await matcher(*first), await matcher(*second), *first)
 
 
 def vector(*components: float) -> bytes:

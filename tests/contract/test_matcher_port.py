@@ -15,6 +15,7 @@ from libs.common.descriptors import pack_sdk
 from libs.common.errors import Code, MienError
 from libs.common.ids import new_id
 from libs.common.wire.faces import AttributeDraft, DescriptorDraft, Link, ListDraft, TemporaryAttributeDraft
+from tests.contract.face_stores import Place
 from tests.contract.matching import OTHER_FACE, World, event, face, found, open_world, raw, request, similarity, vector
 
 MINE, THEIRS = new_id(), new_id()
@@ -23,9 +24,9 @@ ALL_EVENTS: dict[str, Any] = {"filters": {"origin": "events"}, "targets": ["even
 PROBE = raw(vector(0.0))
 
 
-@pytest.fixture(params=["in process", "http"])
+@pytest.fixture(params=[("embedded", "in process"), ("embedded", "http"), ("scaled", "http")], ids=" ".join)
 async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[World]:
-    async with open_world(tmp_path, request.param) as world:
+    async with open_world(Place(tmp_path, request), *request.param) as world:
         yield world
 
 
