@@ -134,6 +134,32 @@ async def test_a_store_that_went_back_is_loaded_again(thread: Executor) -> None:
     assert (await ids(gallery), await ids(gallery, list_id=STAFF)) == ([uid(2)], [])
 
 
+class Late:
+    """A feed that passed number 1, which comes with the third question; the fourth finds the store restored."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[int, list[Gap]]] = []
+
+    async def changes(self, after: int, limit: int, late: list[Gap]) -> GalleryPage:
+        self.asked.append((after, late))
+        missing = [Gap(first=1, last=1, until_ms=0)]
+        return [
+            GalleryPage(revision=2, rows=[row(2)], more=False, late=missing),
+            GalleryPage(revision=2, rows=[], more=False, late=missing),
+            GalleryPage(revision=2, rows=[row(1)], more=False),
+            GalleryPage(revision=1, rows=[], more=False, late=missing),
+            GalleryPage(revision=1, rows=[row(1)], more=False),
+        ][len(self.asked) - 1]
+
+
+async def test_numbers_that_are_late_are_asked_for_until_they_come(thread: Executor) -> None:
+    feed = Late()
+    gallery = Gallery("faces", feed, thread)
+    assert [await ids(gallery) for _ in range(4)] == [[uid(2)], [uid(2)], [uid(1), uid(2)], [uid(1)]]
+    missing = [Gap(first=1, last=1, until_ms=0)]
+    assert feed.asked == [(0, []), (2, missing), (2, missing), (2, []), (0, [])]
+
+
 async def test_a_row_that_cannot_be_searched_is_no_candidate_and_stops_nobody(thread: Executor) -> None:
     store = Store()
     gallery = Gallery("faces", store, thread)
