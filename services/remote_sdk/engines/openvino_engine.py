@@ -55,12 +55,18 @@ class OpenVino:
     ) -> _Compiled | None:
         """A network that was written for one picture, for any number; None where it mixes what it should keep apart.
 
-        Some graphs have the batch of one written into a reshaping in their middle, so it is tried.
+        Some graphs have the batch of one written into a reshaping in their middle. Where that fixes the batch of an
+        output the graph must not run, for it writes beyond its memory; where it does not, it is tried.
         """
         probe = {each.any_name: _noise(each) for each in graph.inputs}
-        singles = [one.run({name: array[at : at + 1] for name, array in probe.items()}) for at in range(2)]
         try:
             _free_batch(graph)
+        except RuntimeError:
+            return None
+        if not all(each.partial_shape[0].is_dynamic for each in graph.outputs):
+            return None
+        singles = [one.run({name: array[at : at + 1] for name, array in probe.items()}) for at in range(2)]
+        try:
             many = _Compiled(self._compiled(graph), inputs, outputs)
             together = many.run(probe)
         except RuntimeError:
