@@ -1,4 +1,7 @@
-"""Our face networks beside dlib's own, on one photo and one thread: ``python -m bench.inference [rounds]``.
+"""Our face networks beside dlib's own, on one thread: ``python -m bench.inference [rounds] [--device cuda]``.
+
+On the CPU the whole path of a photo follows (``bench/whole_photo.py``) where ``MIEN_MODELS_DIR`` has its models. On a
+GPU, descriptors and frames a second, beside the largest rate of products of matrices that was measured there.
 
 Every round runs all contenders of a comparison one after the other, so that whatever else the machine does hits them
 alike. Printed are median, fastest and slowest round, and how many times faster than the first line the median is.
@@ -11,8 +14,9 @@ import os
 
 os.environ["OMP_NUM_THREADS"] = "1"  # read when torch loads
 
+import argparse
+import asyncio
 import statistics
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,14 +27,17 @@ import torch
 from PIL import Image
 from skimage.data import astronaut
 
-from services.remote_sdk.models.library import builtin
+from bench import whole_photo
+from libs.common.settings import SdkSettings
+from services.remote_sdk.models.library import Library, builtin
 from services.remote_sdk.networks.chip import face_chips
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
-from services.remote_sdk.networks.precision import choose
+from services.remote_sdk.networks.precision import DeviceMissing, choose
 from services.remote_sdk.networks.resnet import FaceDescriber
 
 Run = Callable[[], object]
+_DESCRIPTOR_FLOP = 0.5417e9  # of one face: twice the multiplications of its convolutions
 SLOW_ROUNDS = 3  # of what takes dlib 20 s
 
 
@@ -42,12 +49,47 @@ class Comparison:
     rounds: int
 
 
-def main(rounds: int) -> None:
+def main(rounds: int, device: str) -> None:
+    if device == "cuda":
+        _on_gpu(rounds)
+        return
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, dlib {dlib.__version__}, {choose('cpu')}, 1 thread, {rounds} rounds")
     _print_peaks(rounds)
     for comparison in (*_descriptors(rounds), *_detections(rounds), *_points_and_chips(rounds)):
         _print(comparison)
+    if Library(SdkSettings().models_dir).model("yunet").installed:
+        asyncio.run(whole_photo.main(rounds))
+    else:
+        print("\nwhole photo: not run, yunet is not installed (MIEN_MODELS_DIR)")
+
+
+def _on_gpu(rounds: int) -> None:
+    try:
+        precision = choose("cuda")
+    except DeviceMissing as missing:
+        raise SystemExit(f"--device cuda: {missing}") from missing
+    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, {precision}, {rounds} rounds")
+    matrix = torch.ones(8192, 8192, device="cuda", dtype=precision.dtype)
+    peak = 2 * 8192**3 / _gpu_seconds(lambda: matrix @ matrix, rounds)
+    print(f"  products of matrices: {peak / 1e12:.0f} TFLOP/s")
+    describer, chips = FaceDescriber(precision), torch.from_numpy(np.stack([_face_chip()] * 1024)).cuda()
+    rate = 1024 / _gpu_seconds(lambda: describer.describe(chips), rounds)
+    print(f"  descriptors: {rate:.0f}/s, {100 * rate * _DESCRIPTOR_FLOP / peak:.1f} % of that (bar: 50000/s)")
+    detector = FaceDetector(precision)
+    frames = [np.asarray(Image.fromarray(astronaut()).resize((1920, 1080)))] * 8
+    print(f"  1080p frames: {8 / _gpu_seconds(lambda: detector.detect(frames), rounds):.0f}/s (bar: 300/s)")
+
+
+def _gpu_seconds(run: Run, rounds: int) -> float:
+    """Median; the device has finished when the clock is read."""
+
+    def finished() -> None:
+        run()
+        torch.cuda.synchronize()
+
+    finished()
+    return statistics.median(_seconds(finished) for _ in range(rounds))
 
 
 def _descriptors(rounds: int) -> list[Comparison]:
@@ -152,4 +194,7 @@ def _seconds(run: Run) -> float:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 7)
+    arguments = argparse.ArgumentParser(description=__doc__)
+    arguments.add_argument("rounds", type=int, nargs="?", default=7)
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
+    main(**vars(arguments.parse_args()))

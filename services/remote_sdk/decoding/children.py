@@ -262,4 +262,7 @@ def _environment() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         # Threads that are never used would each map memory, which is bounded.
         "OPENBLAS_NUM_THREADS": "1",
+        # Left to itself glibc keeps up to 64 MB once a picture of that size was freed.
+        "MALLOC_MMAP_THRESHOLD_": str(4 * 1024 * 1024),
+        "MALLOC_TRIM_THRESHOLD_": str(8 * 1024 * 1024),
     }

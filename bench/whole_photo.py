@@ -1,0 +1,333 @@
+"""One 1080p JPEG with one face, from bytes to descriptor: our worker beside bare engines and other people's Python.
+
+``python -m bench.inference`` runs it after the networks. By itself, with ``MIEN_MODELS_DIR`` naming a folder with
+YuNet's and MobileFaceNet's weights: ``python -m bench.whole_photo [rounds]``; ``python -m bench.whole_photo memory
+[photos]`` prints the memory of service and decoder while it goes through so many photos.
+"""
+
+# pyright: reportAttributeAccessIssue=false
+# dlib brings no types.
+
+import os
+
+os.environ["OMP_NUM_THREADS"] = "1"  # read when torch loads
+
+import asyncio
+import io
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import dlib
+import numpy as np
+import openvino
+import simplejpeg
+import torch
+import torch.nn.functional as F  # noqa: N812
+from PIL import Image as Pillow
+from skimage.data import astronaut
+
+from libs.common.settings import SdkSettings
+from libs.common.wire.sdk import Image, SdkParams
+from services.remote_sdk.decoding.children import Children
+from services.remote_sdk.loading import catalogue_of
+from services.remote_sdk.models.library import builtin
+from services.remote_sdk.networks.chip import face_chips
+from services.remote_sdk.networks.landmarks import Landmarks5
+from services.remote_sdk.networks.precision import choose
+from services.remote_sdk.networks.resnet import FaceDescriber
+from services.remote_sdk.stages.decode import Limits
+from services.remote_sdk.worker import Worker
+
+Run = Callable[[], object]
+CALLERS = (1, 8, 32)
+_FACE = (728.0, 215, 914, 400)  # of the photo, as dlib's detector would box it
+
+
+class Taken(NamedTuple):
+    """``rate``: photos or faces a second; ``p50_ms``, ``p99_ms``: of one."""
+
+    rate: float
+    p50_ms: float
+    p99_ms: float
+
+    def __str__(self) -> str:
+        return f"{self.rate:7.1f}/s   p50 {self.p50_ms:7.1f} ms   p99 {self.p99_ms:7.1f} ms"
+
+
+def photo() -> bytes:
+    """1920 x 1080, quality 85: Eileen Collins over a background of her own, her face some 200 pixels wide."""
+    canvas = Pillow.fromarray(astronaut()).resize((1920, 1080)).rotate(180)
+    canvas.paste(Pillow.fromarray(astronaut()).resize((1000, 1000)), (400, 80))
+    encoded = io.BytesIO()
+    canvas.save(encoded, "JPEG", quality=85)
+    return encoded.getvalue()
+
+
+async def main(rounds: int) -> None:
+    worker = await _started()
+    data = photo()
+    print(f"\nwhole photo: {len(data) // 1000} kB, 1920 x 1080, one face; one compute thread; {rounds} rounds")
+    for name, run in ((name, worker.where(name)) for name in ("yunet", "dlib-mmod", "dlib-resnet")):
+        if run:
+            print(f"  {name}: {run.provider}, {run.device}, {run.precision}")
+    await _stages(worker, data, rounds)
+    await _callers(worker, data, rounds)
+    await _descriptors(worker, rounds)
+    await worker.stop()
+    _processes()
+
+
+async def _stages(worker: Worker, data: bytes, rounds: int) -> None:
+    """Bare stages, the sum of them, and whole paths: ours and other people's, all in turn."""
+    loop = asyncio.get_running_loop()
+    bare = _bare(data)
+    taken: dict[str, list[float]] = {}
+    for _ in range(rounds):
+        for name, run in bare.items():
+            taken.setdefault(name, []).append(await asyncio.to_thread(_seconds, run))
+        started = loop.time()
+        await _one(worker, data)
+        taken.setdefault("ours, whole", []).append(loop.time() - started)
+    middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
+    total = sum(seconds for name, seconds in middle.items() if name.startswith("bare "))
+    for name, seconds in middle.items():
+        print(f"  {name:56} {1000 * seconds:8.1f} ms")
+    whole = middle["ours, whole"]
+    print(f"  sum of the bare stages / ours: {total / whole:.2f} (bar: 0.85)")
+    print(f"  ours: {1 / whole:.1f} photos/s, {middle['bare decode'] / whole:.2f} of the decode-only rate", end="")
+    print(f" of {1 / middle['bare decode']:.0f}/s; in a process of its own decoding takes", end="")
+    print(f" {middle['decode in its process'] / middle['bare decode']:.2f} of the bare time")
+
+
+def _bare(data: bytes) -> dict[str, Run]:
+    """What each stage costs without any of our code around it, on results of the stage before."""
+    buffer = np.empty(1920 * 1080 * 3, np.uint8)
+    pixels = simplejpeg.decode_jpeg(data, buffer=buffer)
+    children = Children(Limits(32_000_000, 50_000_000), 1)
+    detector = _bare_openvino("yunet")
+    small = _shrunk(pixels)
+    landmarks, face = Landmarks5(), np.array([_FACE])
+    chip = face_chips(pixels, landmarks.locate([pixels], [face]))
+    describer = FaceDescriber(choose("cpu"))
+    runs: dict[str, Run] = {
+        "bare decode": lambda: simplejpeg.decode_jpeg(data, buffer=buffer),
+        "bare resize": lambda: _shrunk(pixels),
+        "bare YuNet": lambda: detector(small),
+        "bare landmarks and chip": lambda: face_chips(pixels, landmarks.locate([pixels], [face])),
+        "bare descriptor": lambda: describer.describe(chip),
+        "decode in its process": lambda: children.decode(data, "image/jpeg"),
+        "dlib-bin: PIL, HOG, landmarks, chip, descriptor": _dlib(data),
+    }
+    return runs | _opencv(data)
+
+
+def _shrunk(pixels: np.ndarray) -> np.ndarray:
+    planes = torch.from_numpy(pixels).permute(2, 0, 1)[None]
+    small = F.interpolate(planes, (450, 800), mode="bilinear", antialias=True)
+    return F.pad(small, (0, 0, 0, 30)).float().numpy()
+
+
+def _bare_openvino(name: str, size: tuple[int, ...] = (1, 3, 480, 800)) -> Callable[[np.ndarray], object]:
+    core = openvino.Core()
+    graph = core.read_model(_weights(name))
+    graph.reshape({graph.inputs[0]: list(size)})
+    request = core.compile_model(
+        graph, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+    ).create_infer_request()
+    return lambda array: request.infer([array])
+
+
+def _weights(name: str) -> Path:
+    folder = SdkSettings().models_dir
+    return folder / {"yunet": "yunet/yunet_n_dynamic.onnx", "mobilefacenet": "mobilefacenet/MobileFaceNet.onnx"}[name]
+
+
+def _dlib(data: bytes) -> Run:
+    """As dlib's examples and face_recognition do it, with HOG: its other detector takes twenty seconds."""
+    detector, points = dlib.get_frontal_face_detector(), dlib.shape_predictor(str(builtin("dlib-sp5").path))
+    network = dlib.face_recognition_model_v1(str(builtin("dlib-resnet").path))
+
+    def run() -> object:
+        image = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB"))
+        boxes = detector(image, 0)
+        return [network.compute_face_descriptor(image, points(image, box)) for box in boxes]
+
+    return run
+
+
+def _opencv(data: bytes) -> dict[str, Run]:
+    """OpenCV's own Python classes on the same YuNet file, MobileFaceNet in ONNX Runtime on one thread."""
+    try:
+        import cv2
+        import onnxruntime
+    except ImportError as missing:
+        print(f"  opencv is not compared: {missing}")
+        return {}
+    cv2.setNumThreads(1)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    network = onnxruntime.InferenceSession(str(_weights("mobilefacenet")), options, ["CPUExecutionProvider"])
+    detector = cv2.FaceDetectorYN.create(str(_weights("yunet")), "", (800, 450), 0.8)
+    template = np.array([[38.3, 51.7], [73.5, 51.5], [56.0, 71.7], [41.5, 92.4], [70.7, 92.2]], np.float32)
+
+    def run() -> object:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        small = cv2.resize(image, (800, 450), interpolation=cv2.INTER_AREA)
+        face = detector.detect(small)[1][0]
+        turn, _ = cv2.estimateAffinePartial2D(face[4:14].reshape(5, 2) * 2.4, template)
+        chip = cv2.warpAffine(image, turn, (112, 112))[..., ::-1].astype(np.float32)
+        chip = (chip - [123.675, 116.28, 103.53]) / [58.395, 57.12, 57.375]
+        blob = chip.transpose(2, 0, 1)[None].astype(np.float32)
+        return network.run(None, {network.get_inputs()[0].name: blob})
+
+    return {"OpenCV: imdecode, FaceDetectorYN, warp; ORT MobileFaceNet": run}
+
+
+async def _one(worker: Worker, data: bytes) -> None:
+    [seen] = await worker.look([Image(filename="photo", data=data)], SdkParams(), (), describe=True)
+    if isinstance(seen, Exception) or len(seen.faces) != 1:
+        raise SystemExit(f"one face is in the photo, not {seen}")
+    await worker.describe(seen.faces)
+
+
+async def _callers(worker: Worker, data: bytes, rounds: int) -> None:
+    print("  whole photos by callers at once:")
+    for count in CALLERS:
+        print(f"    {count:3}: {await _taken(lambda: _one(worker, data), count, max(4 * rounds, 4 * count))}")
+
+
+async def _taken(once: Callable[[], Any], callers: int, total: int) -> Taken:
+    times: list[float] = []
+
+    async def caller() -> None:
+        while len(times) < total:
+            started = time.perf_counter()
+            await once()
+            times.append(time.perf_counter() - started)
+
+    started = time.perf_counter()
+    await asyncio.gather(*(caller() for _ in range(callers)))
+    p50, p99 = np.percentile(times, [50, 99]) * 1000
+    return Taken(len(times) / (time.perf_counter() - started), float(p50), float(p99))
+
+
+async def _descriptors(worker: Worker, rounds: int) -> None:
+    """The stage with 32 callers of one face each, beside the bare networks on batches of 32."""
+    [seen] = await worker.look([Image(filename="photo", data=photo())], SdkParams(), (), describe=True)
+    if isinstance(seen, Exception):
+        raise seen
+    chips = np.stack([next(iter(seen.faces[0].crops.values()))] * 32)
+    in_torch, in_openvino = FaceDescriber(choose("cpu")), _resnet_in_openvino()
+    figures: dict[str, list[float]] = {"ours, 32 callers": [], "torch, batch 32": [], "OpenVINO, batch 32": []}
+    for _ in range(rounds):
+        figures["ours, 32 callers"].append((await _taken(lambda: worker.describe(seen.faces), 32, 128)).rate)
+        for name, run in (("torch, batch 32", in_torch.describe), ("OpenVINO, batch 32", in_openvino)):
+            figures[name].append(32 / await asyncio.to_thread(_seconds, lambda run=run: run(chips)))
+    middle = {name: statistics.median(rates) for name, rates in figures.items()}
+    print("  descriptor stage, faces/s:")
+    for name, rate in middle.items():
+        print(f"    {name:24} {rate:8.1f}   ours is {middle['ours, 32 callers'] / rate:.2f} of it")
+
+
+def _resnet_in_openvino() -> Callable[[np.ndarray], object]:
+    """The same weights, traced from torch."""
+    own = FaceDescriber(choose("cpu", "float32"))
+
+    class Whole(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = own._body, own._head
+
+        def forward(self, chips: torch.Tensor) -> torch.Tensor:
+            return self.body(chips.permute(0, 3, 1, 2).float()).mean((2, 3)) @ self.head
+
+    example = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes of maps are the same for every batch
+        graph = openvino.convert_model(
+            Whole().eval(), example_input=example, input=[openvino.PartialShape([-1, 150, 150, 3])]
+        )
+    options = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
+    request = openvino.Core().compile_model(graph, "CPU", options).create_infer_request()
+    return lambda chips: request.infer([chips])
+
+
+def _processes() -> None:
+    """How two processes, each with one compute thread, do beside one."""
+    rates: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(3):
+        for count in rates:
+            command = [sys.executable, "-m", "bench.whole_photo", "alone"]
+            running = [subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE) for _ in range(count)]
+            for each in running:
+                each.stdout.readline()  # type: ignore[union-attr]
+            for each in running:
+                each.stdin.write(b"\n")  # type: ignore[union-attr]
+                each.stdin.flush()  # type: ignore[union-attr]
+            rates[count].append(sum(float(each.communicate()[0]) for each in running))
+    one, two = statistics.median(rates[1]), statistics.median(rates[2])
+    print(f"  one process {one:.1f} photos/s, two {two:.1f}: x{two / one:.2f} (bar: 1.8)")
+
+
+async def alone() -> None:
+    """Ready once the first line is printed; begins when one is read; prints photos a second over ten seconds."""
+    worker = await _started()
+    data = photo()
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    started, count = time.perf_counter(), 0
+    while time.perf_counter() - started < 10:
+        await asyncio.gather(*(_one(worker, data) for _ in range(8)))
+        count += 8
+    print(count / (time.perf_counter() - started))
+    await worker.stop()
+
+
+async def memory(photos: int) -> None:
+    """Resident memory of this process and its decoders while photos go through."""
+    worker = await _started()
+    data = photo()
+    for number in range(0, photos, 8):
+        await asyncio.gather(*(_one(worker, data) for _ in range(8)))
+        if number % (photos // 10) < 8:
+            print(f"{number + 8:7} photos: {_resident_mb():.0f} MB")
+    await worker.stop()
+
+
+async def _started() -> Worker:
+    torch.set_num_threads(1)
+    settings = SdkSettings(workers=1)
+    worker = Worker(settings, catalogue_of(settings))
+    await worker.start()
+    await worker.warm()
+    return worker
+
+
+def _resident_mb() -> float:
+    children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, check=False).stdout.split()
+    statuses = [Path(f"/proc/{process}/status") for process in ("self", *map(bytes.decode, children))]
+    lines = [line for status in statuses if status.exists() for line in status.read_text().splitlines()]
+    return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
+
+
+def _seconds(run: Run) -> float:
+    torch.set_num_threads(1)
+    started = time.perf_counter()
+    run()
+    return time.perf_counter() - started
+
+
+if __name__ == "__main__":
+    match sys.argv[1:]:
+        case ["alone"]:
+            asyncio.run(alone())
+        case ["memory", *photos]:
+            asyncio.run(memory(int(photos[0]) if photos else 10_000))
+        case rounds:
+            asyncio.run(main(int(rounds[0]) if rounds else 15))
