@@ -74,14 +74,16 @@ def _compiled(predicate: Predicate) -> Condition:
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:
-    """Every one of them, in one level as far as they are about different fields: the emulator scans under ``$and``."""
+    """Every one of them, in one level as far as that can be said: the wire emulator scans under ``$and``."""
     joined: Document = {}
     others: list[Condition] = []
-    for condition in conditions:
-        if joined.keys() & condition.keys():
-            others.append(condition)
+    for field, test in (item for condition in conditions for item in condition.items()):
+        if field not in joined:
+            joined[field] = test
+        elif not field.startswith("$") and not joined[field].keys() & test.keys():
+            joined[field] = {**joined[field], **test}
         else:
-            joined |= condition
+            others.append({field: test})
     return {"$and": [joined, *others]} if others else joined
 
 

@@ -99,7 +99,7 @@ class MongoEventStore:
         """Store new documents. Whose id somebody else was quicker to use is not new any more."""
         late = await self._insert([one for one in documents if one["_id"] not in known])
         for one in documents:
-            if one["_id"] in known and not await self._revive(one):
+            if one["_id"] in known and not await self._revive(one, known[one["_id"]]):
                 late.append(one["_id"])
         if late:
             known |= await self._known(late)
@@ -120,9 +120,8 @@ class MongoEventStore:
                 in_use += [some[error["index"]]["_id"] for error in errors]
         return in_use
 
-    async def _revive(self, new: Document) -> bool:
+    async def _revive(self, new: Document, deleted: Document) -> bool:
         """Put an event where one of the same account was deleted; whether nobody was quicker."""
-        deleted = {"_id": new["_id"], "owner": new["owner"], "account_id": None}
         changes = {name: value for name, value in new.items() if name != "_id"}
         result = await self._events.update_one(deleted, {"$set": changes})
         return result.matched_count == 1
@@ -131,7 +130,7 @@ class MongoEventStore:
         """Who uses each id, if anybody, and whether for an event that is there."""
         known: dict[Id, Document] = {}
         for some in chunks(list(ids), IDS):
-            found = self._events.find({"_id": {"$in": some}}, {"owner": 1, "account_id": 1})
+            found = self._events.find({"_id": {"$in": some}}, {"owner": 1, "account_id": 1, "revision": 1})
             known |= {one["_id"]: one for one in await found.to_list()}
         return known
 
