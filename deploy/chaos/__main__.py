@@ -1,4 +1,4 @@
-"""``python -m deploy.chaos``: exit code 0 only when nothing was lost, doubled or late."""
+"""``python -m deploy.chaos``: exit code 0 only when nothing was lost or doubled."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field
+from statistics import median
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -63,13 +64,18 @@ class Report:
         return sum((episode.findings for episode in self.episodes), self.final)
 
     @property
-    def slow(self) -> list[Episode]:
-        return [episode for episode in self.episodes if episode.recovered_s > RECOVERY_S]
+    def late(self) -> list[str]:
+        """Faults after which it did not serve again in time."""
+        return [
+            f"{episode.fault}: served again only after {episode.recovered_s:.1f} s"
+            for episode in self.episodes
+            if episode.recovered_s > RECOVERY_S
+        ]
 
     @property
     def is_clean(self) -> bool:
-        """Nothing lost, nothing doubled, nothing wrong, and served again in time after every fault."""
-        return self.findings.is_clean and not self.slow and not self.failure
+        """Nothing lost, doubled or wrong. How soon it served again depends on what else the machine does."""
+        return self.findings.is_clean and not self.failure
 
     def data(self) -> dict[str, Any]:
         """Everything, as plain data."""
@@ -89,6 +95,7 @@ class Report:
             "lost": findings.lost,
             "doubled": findings.doubled,
             "wrong": findings.wrong,
+            "late": self.late,
             "told": {
                 "by_callback": self.told_by_callback,
                 "by_socket": self.told_by_socket,
@@ -104,15 +111,15 @@ class Report:
         return Group(self._by_fault(), self._totals(), *self._problems())
 
     def _by_fault(self) -> Table:
-        table = Table(title="back: seconds until it served again (median)", title_justify="left")
+        table = Table(title="median and longest: seconds until it served again", title_justify="left")
         table.add_column("fault", no_wrap=True)
-        for column in ("times", "kills", "back", "at most", "refused", "lost", "doubled"):
+        for column in ("faults", "kills", "median", "longest", "refused", "lost", "doubled"):
             table.add_column(column, justify="right")
         for fault in dict.fromkeys(episode.fault for episode in self.episodes):
             same = [episode for episode in self.episodes if episode.fault == fault]
-            times = sorted(episode.recovered_s for episode in same)
+            times = [episode.recovered_s for episode in same]
             findings = sum((episode.findings for episode in same), Findings())
-            numbers = (len(same), sum(one.kills for one in same), f"{times[len(times) // 2]:.1f}", f"{times[-1]:.1f}")
+            numbers = (len(same), sum(one.kills for one in same), f"{median(times):.1f}", f"{max(times):.1f}")
             costs = (sum(one.refused for one in same), len(findings.lost), len(findings.doubled))
             table.add_row(escape(fault), *map(str, numbers), *map(str, costs))
         return table
@@ -141,7 +148,7 @@ class Report:
     def _problems(self) -> list[str]:
         findings = self.findings
         problems = [*findings.lost, *findings.doubled, *findings.wrong]
-        problems += [f"{one.fault}: served again only after {one.recovered_s:.1f} s" for one in self.slow]
+        problems += self.late
         problems += [f"{count} x unexpected answer: {what}" for what, count in self.surprises.most_common(20)]
         problems += [self.failure] if self.failure else []
         return [f"[red]{escape(problem)}[/red]" for problem in problems[:100]]

@@ -73,9 +73,8 @@ def object_store(folder: Path, kind: str = "auto") -> S3:
 class ScaledSuite:
     """RabbitMQ, Redis, MongoDB, S3 and processes of every service, kept running by a supervisor.
 
-    ``copies`` are the processes of each service; without it two of each and one gateway.
-
-    ``environment`` is what every service is given; change it before ``start``. ``say`` is told in words what happens.
+    ``copies`` are the processes of each service; without it two of each and one gateway. ``environment`` is what every
+    service is given; change it before ``start``. ``say`` is told in words what happens.
     Raises NotInstalled when a server cannot be had.
     """
 
