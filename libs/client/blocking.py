@@ -30,7 +30,7 @@ class BlockingMienClient:
         for name, part in vars(client).items():
             if not name.startswith("_"):
                 setattr(self, name, _Part(part, self._run))
-        for name in ("sdk", "capabilities", "version", "health"):
+        for name in ("sdk", "liveness", "iso", "capabilities", "version", "health"):
             setattr(self, name, _waiting(getattr(client, name), self._run))
         self.subscribe = _iterating(client.subscribe, self._run)
 

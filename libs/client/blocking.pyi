@@ -5,10 +5,20 @@ from collections.abc import Generator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal, Self, Unpack, overload
 from libs.client.calls import Answer, Calls, given, json_content
-from libs.client.options import EmitOptions, EventWhere, FaceChange, FaceWhere, HandlerWhere, ListWhere, SdkOptions
-from libs.client.pictures import Content, Named, Picture, Pictures, content_of, load
+from libs.client.inputs import Boxes, content_with
+from libs.client.options import (
+    EmitOptions,
+    EventWhere,
+    FaceChange,
+    FaceWhere,
+    HandlerWhere,
+    IsoOptions,
+    ListWhere,
+    LivenessOptions,
+    SdkOptions,
+)
+from libs.client.pictures import Content, Picture, Pictures, load
 from libs.common.clock import render
-from libs.common.wire.estimations import Rect
 from libs.common.wire.handlers import Emission, Handler
 from libs.common.wire.policies import Policies
 from libs.common.wire.events import Event, StatsFilter, StatsGroup, StatsRequest, StatsResult, StatsTarget
@@ -57,7 +67,7 @@ class Handlers:
         image_ids: Sequence[str] = (),
         policies: PoliciesLike | None = None,
         meta: Mapping[str, Any] | None = None,
-        face_bounding_boxes: Mapping[str, Sequence[Rect]] | None = None,
+        face_bounding_boxes: Boxes | None = None,
         event_time: datetime | str | None = None,
         event_end_time: datetime | str | None = None,
         **query: Unpack[EmitOptions],
@@ -248,7 +258,26 @@ class BlockingMienClient:
         urls: Sequence[str] = (),
         samples: Sequence[str] = (),
         image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
         **options: Unpack[SdkOptions],
+    ) -> dict[str, Any]: ...
+    def liveness(
+        self,
+        images: Pictures = (),
+        *,
+        urls: Sequence[str] = (),
+        image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
+        **options: Unpack[LivenessOptions],
+    ) -> dict[str, Any]: ...
+    def iso(
+        self,
+        images: Pictures = (),
+        *,
+        urls: Sequence[str] = (),
+        image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
+        **options: Unpack[IsoOptions],
     ) -> dict[str, Any]: ...
     def subscribe(
         self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]

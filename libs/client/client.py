@@ -6,16 +6,17 @@ from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Self, Unpack
 
 from libs.client.attributes import Attributes
-from libs.client.calls import Calls, json_content
+from libs.client.calls import Calls
 from libs.client.events import Events
 from libs.client.faces import Faces
 from libs.client.handlers import Handlers
 from libs.client.images import Images
+from libs.client.inputs import Boxes, content_with
 from libs.client.lists import Lists
 from libs.client.matcher import Matcher
 from libs.client.notices import Notice, notices
-from libs.client.options import EventWhere, SdkOptions
-from libs.client.pictures import Pictures, content_of, load
+from libs.client.options import EventWhere, IsoOptions, LivenessOptions, SdkOptions
+from libs.client.pictures import Pictures
 from libs.common.wire.sdk import Capabilities
 
 DEFAULT_URL = "http://127.0.0.1:5000"
@@ -60,17 +61,42 @@ class MienClient:
         urls: Sequence[str] = (),
         samples: Sequence[str] = (),
         image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
         **options: Unpack[SdkOptions],
     ) -> dict[str, Any]:
-        """Detect, estimate and describe without storing anything: the contract's ``images_estimations`` and so on."""
-        pictures = await load(images)
-        stored = {"urls": list(urls), "samples": list(samples), "image_ids": list(image_ids)}
-        if any(stored.values()):
-            entries = [{"image": picture.data, "filename": picture.filename} for picture in pictures]
-            content = json_content({**stored, "images": entries})
-        else:
-            content = content_of(pictures)
+        """Detect, estimate and describe without storing anything: the contract's ``images_estimations`` and so on.
+
+        ``samples`` are ids of stored warps (with ``image_type``), ``image_ids`` of stored pictures;
+        ``face_bounding_boxes`` say by file name where the faces are.
+        """
+        content = await content_with(images, urls=urls, samples=samples, image_ids=image_ids, boxes=face_bounding_boxes)
         return (await self._calls.send("POST", "/sdk", query=options, content=content)).json()
+
+    async def liveness(
+        self,
+        images: Pictures = (),
+        *,
+        urls: Sequence[str] = (),
+        image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
+        **options: Unpack[LivenessOptions],
+    ) -> dict[str, Any]:
+        """Whether living people were photographed: under ``images`` the ``liveness`` of every face."""
+        content = await content_with(images, urls=urls, image_ids=image_ids, boxes=face_bounding_boxes)
+        return (await self._calls.send("POST", "/liveness", query=options, content=content)).json()
+
+    async def iso(
+        self,
+        images: Pictures = (),
+        *,
+        urls: Sequence[str] = (),
+        image_ids: Sequence[str] = (),
+        face_bounding_boxes: Boxes | None = None,
+        **options: Unpack[IsoOptions],
+    ) -> dict[str, Any]:
+        """Checks of every face after ISO/IEC 19794-5; without ``checks`` all there are."""
+        content = await content_with(images, urls=urls, image_ids=image_ids, boxes=face_bounding_boxes)
+        return (await self._calls.send("POST", "/iso", query=options, content=content)).json()
 
     def subscribe(
         self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]

@@ -7,10 +7,10 @@ from datetime import datetime
 from typing import Any, Literal, Unpack
 
 from libs.client.calls import Calls, given, json_content
+from libs.client.inputs import Boxes, content_with
 from libs.client.options import EmitOptions, HandlerWhere
-from libs.client.pictures import Content, Named, Pictures, content_of, load
+from libs.client.pictures import Pictures
 from libs.common.clock import render
-from libs.common.wire.estimations import Rect
 from libs.common.wire.handlers import Emission, Handler
 from libs.common.wire.policies import Policies
 
@@ -76,7 +76,7 @@ class Handlers:
         image_ids: Sequence[str] = (),
         policies: PoliciesLike | None = None,
         meta: Mapping[str, Any] | None = None,
-        face_bounding_boxes: Mapping[str, Sequence[Rect]] | None = None,
+        face_bounding_boxes: Boxes | None = None,
         event_time: datetime | str | None = None,
         event_end_time: datetime | str | None = None,
         **query: Unpack[EmitOptions],
@@ -87,11 +87,14 @@ class Handlers:
         handler only; ``face_bounding_boxes`` say by file name where the faces are. A picture that fails is
         reported in the answer's ``images`` and leaves the others alone.
         """
-        pictures = await load(images)
-        stored = {name: list(ids) for name, ids in _named(urls=urls, samples=samples, image_ids=image_ids).items()}
-        parts = given(policies=policies, meta=meta)
-        boxes = face_bounding_boxes or {}
-        content = _mixed(stored, pictures, parts, boxes) if stored else _form(pictures, parts, boxes)
+        content = await content_with(
+            images,
+            urls=urls,
+            samples=samples,
+            image_ids=image_ids,
+            boxes=face_bounding_boxes,
+            parts=given(policies=policies, meta=meta),
+        )
         headers = {"Luna-Event-Time": event_time, "Luna-Event-End-Time": event_end_time}
         answer = await self._calls.send(
             "POST", f"/handlers/{handler_id}/events", query=query, content=content, headers=_times(headers)
@@ -113,29 +116,6 @@ class Handlers:
 
 def _draft(policies: PoliciesLike | None, description: str, handler_type: int) -> dict[str, Any]:
     return given(policies=policies, description=description, handler_type=handler_type)
-
-
-def _named(**sources: Sequence[str]) -> dict[str, Sequence[str]]:
-    return {name: ids for name, ids in sources.items() if ids}
-
-
-def _mixed(
-    stored: dict[str, list[str]],
-    pictures: list[Named],
-    parts: dict[str, Any],
-    boxes: Mapping[str, Sequence[Rect]],
-) -> Content:
-    """Pictures that are only named can travel in JSON only; given ones join them there in base64."""
-    entries = [
-        given(image=one.data, filename=one.filename, face_bounding_boxes=boxes.get(one.filename)) for one in pictures
-    ]
-    return json_content({**stored, "images": entries, **parts})
-
-
-def _form(pictures: list[Named], parts: dict[str, Any], boxes: Mapping[str, Sequence[Rect]]) -> Content:
-    named = [{"filename": name, "face_bounding_boxes": list(rects)} for name, rects in boxes.items()]
-    every = {**parts, "face_bounding_boxes": named} if named else parts
-    return content_of(pictures, [(name, json_content(part).data) for name, part in every.items()])
 
 
 def _times(headers: dict[str, datetime | str | None]) -> dict[str, str]:

@@ -149,6 +149,7 @@ class SdkOptions(TypedDict, total=False):
     estimate_deepfake: Flag
     estimate_face_occlusion: Flag
     estimate_image_modification: Flag
+    estimate_portrait: Flag
     pitch_threshold: float | None
     roll_threshold: float | None
     yaw_threshold: float | None
@@ -156,3 +157,25 @@ class SdkOptions(TypedDict, total=False):
     mask_states: Sequence[int] | None
     liveness_states: Sequence[int] | None
     deepfake_states: Sequence[int] | None
+
+
+class LivenessOptions(TypedDict, total=False):
+    """``LivenessQuery``."""
+
+    aggregate: Flag
+    multiface_policy: Literal[0, 1, 2]
+    use_exif_info: Flag
+    liveness_threshold: float
+    quality_threshold: float
+    score_threshold: float
+    pitch_threshold: float | None
+    roll_threshold: float | None
+    yaw_threshold: float | None
+
+
+class IsoOptions(TypedDict, total=False):
+    """``IsoQuery``."""
+
+    multiface_policy: Literal[0, 1, 2]
+    use_exif_info: Flag
+    checks: Sequence[str] | None

@@ -29,15 +29,11 @@ class Sdk(Protocol):
         """Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED when the parameters ask for what is not there."""
         ...
 
-    async def require_slot(self, name: str) -> None:
-        """Raises ESTIMATOR_MISSING when no model fills the slot."""
-        ...
-
     async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
         """Detect, filter, estimate and describe. A bad image fails alone, in its own ``ImageResult``.
 
         Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED before any work, OVERLOADED when the queue is full,
-        SEVERAL_FACES when aggregation meets an image with more than one face.
+        SEVERAL_FACES and SEVERAL_BODIES when aggregation meets an image with more than one.
         """
         ...
 

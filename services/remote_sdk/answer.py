@@ -10,12 +10,24 @@ from pydantic_core import CoreSchema
 
 from libs.common.descriptors import pack_sdk
 from libs.common.wire.base import Blob, Flag, Unit, Wire
-from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes, Pixel, Quality, Rect
+from libs.common.wire.estimations import (
+    BodyAttributes,
+    Descriptor,
+    FaceAttributes,
+    ImageModification,
+    People,
+    Pixel,
+    Portrait,
+    Quality,
+    Rect,
+)
 from libs.common.wire.sdk import (
+    BodyAggregate,
     BodyResult,
     ErrorBody,
     FaceAggregate,
     FaceResult,
+    FilteredBody,
     FilteredFace,
     FilterReason,
     ImageResult,
@@ -52,6 +64,7 @@ class FaceDetection(Asked):
     landmarks5: list[Pixel] | None = None
     landmarks68: list[Pixel] | None = None
     quality: Quality | None = None
+    portrait: Portrait | None = None
     attributes: Attributes
 
 
@@ -69,10 +82,14 @@ class FaceAnswer(Asked):
     descriptor: SdkDescriptor | None = None
 
 
+class BodyAttributesAnswer(BodyAttributes, Asked):
+    """Estimations of a body."""
+
+
 class BodyDetection(Asked):
     rect: Rect
     score: Unit
-    attributes: BodyAttributes
+    attributes: BodyAttributesAnswer
 
 
 class BodyAnswer(Asked):
@@ -92,12 +109,23 @@ class Error(Asked, ErrorBody):
     """Code 0 for a picture that did not fail."""
 
 
+class PeopleAnswer(People, Asked):
+    """Everybody in a picture."""
+
+
+class ImageEstimations(Asked):
+    """Estimations of a whole picture."""
+
+    people: PeopleAnswer | None = None
+    image_modification: ImageModification | None = None
+
+
 class ImageAnswer(Asked):
     filename: str
     status: Flag
     error: Error
     exif: dict[str, Any] | None = None
-    image_estimations: dict[str, Any]
+    image_estimations: ImageEstimations
     estimations: list[Estimation]
 
 
@@ -107,9 +135,14 @@ class AggregateFace(Asked):
     descriptor: SdkDescriptor | None = None
 
 
+class AggregateBody(Asked):
+    attributes: BodyAttributesAnswer
+    descriptor: SdkDescriptor | None = None
+
+
 class Aggregate(Wire):
     face: AggregateFace | None
-    body: None = None
+    body: AggregateBody | None
 
 
 class RejectedSample(Wire):
@@ -128,9 +161,25 @@ class RejectedDetection(Wire):
     filter_reasons: list[FilterReason]
 
 
+class RejectedBodySample(Wire):
+    detection: BodyDetection
+
+
+class RejectedBody(Wire):
+    sample: RejectedBodySample
+
+
+class RejectedBodyDetection(Wire):
+    """As :class:`RejectedDetection`."""
+
+    filename: str
+    detection: RejectedBody
+    filter_reasons: list[FilterReason]
+
+
 class RejectedDetections(Wire):
     face_detections: list[RejectedDetection]
-    body_detections: list[RejectedDetection]
+    body_detections: list[RejectedBodyDetection]
 
 
 class SdkAnswer(Asked):
@@ -146,12 +195,19 @@ def answer(result: SdkResult, params: SdkParams) -> SdkAnswer:
     """What inference found, in the shape of the contract."""
     return SdkAnswer(
         images_estimations=[_image(image) for image in result.images],
-        aggregate_estimations=_aggregate(result.aggregate) if params.aggregate_attributes else None,
-        filtered_detections=RejectedDetections(
-            face_detections=[_filtered(image.filename, each) for image in result.images for each in image.filtered],
-            body_detections=[],
-        ),
+        aggregate_estimations=_aggregate(result) if params.aggregate_attributes else None,
+        filtered_detections=rejected(result),
         models=result.models,
+    )
+
+
+def rejected(result: SdkResult) -> RejectedDetections:
+    """Faces and bodies that were found and did not pass the filters, with the reasons."""
+    return RejectedDetections(
+        face_detections=[_filtered(image.filename, each) for image in result.images for each in image.filtered],
+        body_detections=[
+            _filtered_body(image.filename, each) for image in result.images for each in image.filtered_bodies
+        ],
     )
 
 
@@ -162,15 +218,28 @@ def _filtered(filename: str, found: FilteredFace) -> RejectedDetection:
     )
 
 
+def _filtered_body(filename: str, found: FilteredBody) -> RejectedBodyDetection:
+    sample = RejectedBodySample(detection=_body_detection(found.body))
+    return RejectedBodyDetection(
+        filename=filename, detection=RejectedBody(sample=sample), filter_reasons=found.filter_reasons
+    )
+
+
 def _image(image: ImageResult) -> ImageAnswer:
     return ImageAnswer(
         filename=image.filename,
         status=image.status,
         error=Error(**image.error.model_dump()),
         exif=image.exif,
-        image_estimations={},
+        image_estimations=_image_estimations(image),
         estimations=[_estimation(person) for person in image.persons],
     )
+
+
+def _image_estimations(image: ImageResult) -> ImageEstimations:
+    found = image.estimations
+    people = PeopleAnswer(**dict(found.people)) if found.people else None
+    return ImageEstimations(people=people, image_modification=found.image_modification)
 
 
 def _estimation(person: Person) -> Estimation:
@@ -190,6 +259,7 @@ def _detection(face: FaceResult) -> FaceDetection:
         landmarks5=face.landmarks5,
         landmarks68=face.landmarks68,
         quality=face.attributes.quality,
+        portrait=face.portrait,
         attributes=_attributes(face.attributes),
     )
 
@@ -199,19 +269,32 @@ def _attributes(attributes: FaceAttributes) -> Attributes:
 
 
 def _body(body: BodyResult) -> BodyAnswer:
-    detection = BodyDetection(rect=body.rect, score=body.score, attributes=body.attributes)
-    return BodyAnswer(detection=detection, warp=body.warp, descriptor=_descriptor(body.descriptor))
+    return BodyAnswer(detection=_body_detection(body), warp=body.warp, descriptor=_descriptor(body.descriptor))
 
 
-def _aggregate(aggregate: FaceAggregate | None) -> Aggregate:
-    if aggregate is None:
-        return Aggregate(face=None)
-    face = AggregateFace(
-        attributes=_attributes(aggregate.attributes),
-        quality=aggregate.attributes.quality,
-        descriptor=_descriptor(aggregate.descriptor),
+def _body_detection(body: BodyResult) -> BodyDetection:
+    return BodyDetection(rect=body.rect, score=body.score, attributes=_body_attributes(body.attributes))
+
+
+def _body_attributes(attributes: BodyAttributes) -> BodyAttributesAnswer:
+    return BodyAttributesAnswer(**dict(attributes))
+
+
+def _aggregate(result: SdkResult) -> Aggregate:
+    face, body = result.aggregate, result.body_aggregate
+    return Aggregate(face=_aggregate_face(face) if face else None, body=_aggregate_body(body) if body else None)
+
+
+def _aggregate_face(face: FaceAggregate) -> AggregateFace:
+    return AggregateFace(
+        attributes=_attributes(face.attributes),
+        quality=face.attributes.quality,
+        descriptor=_descriptor(face.descriptor),
     )
-    return Aggregate(face=face)
+
+
+def _aggregate_body(body: BodyAggregate) -> AggregateBody:
+    return AggregateBody(attributes=_body_attributes(body.attributes), descriptor=_descriptor(body.descriptor))
 
 
 def _descriptor(descriptor: Descriptor | None) -> SdkDescriptor | None:

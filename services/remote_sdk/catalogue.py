@@ -89,11 +89,6 @@ class Catalogue:
         if missing:
             raise MienError(Code.ESTIMATOR_MISSING, "; ".join(missing))
 
-    def require_slot(self, name: str) -> None:
-        """Raises ESTIMATOR_MISSING when the slot is empty."""
-        if name not in self.chosen:
-            raise MienError(Code.ESTIMATOR_MISSING, self._missing(name))
-
     def models_for(self, params: SdkParams) -> dict[str, str]:
         """The model and version behind each slot these parameters use, by slot."""
         names = {name for _, name in asked(params)}

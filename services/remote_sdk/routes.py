@@ -7,9 +7,19 @@ from aiohttp import web
 from libs.common import ports
 from libs.common.errors import success_body
 from libs.common.http.inputs import CONSUMES, Inputs, Limits, Sources, read_inputs
-from libs.common.http.routes import Call, Reply, Routes
-from libs.common.wire.sdk import Capabilities, ErrorBody, ImageResult, SdkParams, SdkResult
+from libs.common.http.routes import Call, Routes
+from libs.common.wire.sdk import (
+    Capabilities,
+    ErrorBody,
+    ImageResult,
+    IsoQuery,
+    LivenessQuery,
+    SdkParams,
+    SdkResult,
+)
 from services.remote_sdk.answer import SdkAnswer, answer
+from services.remote_sdk.iso import Examination, IsoAnswer
+from services.remote_sdk.liveness import LivenessAnswer, liveness_answer
 
 SDK: web.AppKey[ports.Sdk] = web.AppKey("sdk")
 SOURCES = web.AppKey("sdk.sources", Sources)
@@ -26,23 +36,7 @@ async def estimate(call: Call, query: SdkParams) -> SdkAnswer:
     dlib's does not: then they are outer and inner corner of the eye on the right of the picture, the same of the left
     one, and the base of the nose.
     """
-    sdk = call.service(SDK)
-    await sdk.require(query)
-    inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
-    result = await sdk.estimate([each.image for each in inputs.images if each.image], query)
-    return answer(_in_order(inputs, result), query)
-
-
-def _in_order(inputs: Inputs, result: SdkResult) -> SdkResult:
-    """The results of all pictures of a request, those among them that could not be had."""
-    estimated = iter(result.images)
-    images = [
-        ImageResult(filename=each.filename, status=0, error=each.error or ErrorBody(**success_body()))
-        if each.image is None
-        else next(estimated)
-        for each in inputs.images
-    ]
-    return result.model_copy(update={"images": images})
+    return answer(await _estimated(call, query), query)
 
 
 @routes.get("/capabilities")
@@ -52,14 +46,36 @@ async def capabilities(call: Call) -> Capabilities:
 
 
 @routes.post("/liveness", consumes=CONSUMES)
-async def liveness(call: Call) -> Reply:
-    """Whether a living person was photographed. Answers 200010 as long as no model for it is installed."""
-    await call.service(SDK).require_slot("liveness")
-    return Reply()
+async def liveness(call: Call, query: LivenessQuery) -> LivenessAnswer:
+    """Whether a living person was photographed, for every face. Needs a model for liveness, else 200010.
+
+    A face in a picture too poor for a verdict (quality_threshold) is unknown, one at or above liveness_threshold real,
+    every other one a spoof.
+    """
+    return liveness_answer(await _estimated(call, query.params()), query)
 
 
 @routes.post("/iso", consumes=CONSUMES)
-async def iso(call: Call) -> Reply:
-    """Face checks after ISO/IEC 19794-5. Answers 200010 as long as no model for them is installed."""
-    await call.service(SDK).require_slot("iso")
-    return Reply()
+async def iso(call: Call, query: IsoQuery) -> IsoAnswer:
+    """Checks of every face after ISO/IEC 19794-5. One whose estimator is not installed says so instead of a verdict."""
+    examination = Examination(query, await call.service(SDK).capabilities())
+    return examination.answer(await _estimated(call, examination.params()))
+
+
+async def _estimated(call: Call, params: SdkParams) -> SdkResult:
+    """The results of all pictures of a request, those among them that could not be had."""
+    sdk = call.service(SDK)
+    await sdk.require(params)
+    inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
+    return _in_order(inputs, await sdk.estimate([each.image for each in inputs.images if each.image], params))
+
+
+def _in_order(inputs: Inputs, result: SdkResult) -> SdkResult:
+    estimated = iter(result.images)
+    images = [
+        ImageResult(filename=each.filename, status=0, error=each.error or ErrorBody(**success_body()))
+        if each.image is None
+        else next(estimated)
+        for each in inputs.images
+    ]
+    return result.model_copy(update={"images": images})

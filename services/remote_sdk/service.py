@@ -8,14 +8,12 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from libs.common.descriptors import vector
 from libs.common.errors import Code, MienError, success_body
 from libs.common.settings import SdkSettings
 from libs.common.wire.estimations import Descriptor, FaceAttributes
 from libs.common.wire.sdk import (
     Capabilities,
     ErrorBody,
-    FaceAggregate,
     FaceResult,
     FilteredFace,
     FilterReason,
@@ -25,12 +23,12 @@ from libs.common.wire.sdk import (
     SdkParams,
     SdkResult,
 )
-from services.remote_sdk.aggregation import together
+from services.remote_sdk.aggregation import aggregated_body, aggregated_face
 from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.slots import FACE_FIELDS
 from services.remote_sdk.stages.chain import Face, Seen
-from services.remote_sdk.stages.rules import reasons_to_drop
+from services.remote_sdk.stages.rules import reasons_to_drop, verdict
 from services.remote_sdk.worker import Worker
 
 T = TypeVar("T")
@@ -57,10 +55,6 @@ class Sdk:
         """Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED when the parameters ask for what is not there."""
         self._catalogue.require(params)
 
-    async def require_slot(self, name: str) -> None:
-        """Raises ESTIMATOR_MISSING when no model fills the slot of the catalogue."""
-        self._catalogue.require_slot(name)
-
     async def estimate(self, images: list[Image], params: SdkParams) -> SdkResult:
         """Detect, filter, estimate and describe. A bad image fails alone, in its own ``ImageResult``.
 
@@ -70,7 +64,7 @@ class Sdk:
         no pose, so the thresholds on angles do not apply to them.
 
         Raises ESTIMATOR_MISSING or ESTIMATOR_REFUSED before any work, TOO_MANY images, OVERLOADED when too much is
-        waiting, SEVERAL_FACES when aggregation meets an image with more than one face left.
+        waiting, SEVERAL_FACES or SEVERAL_BODIES when aggregation meets an image with more than one left.
         """
         self._catalogue.require(params)
         if len(images) > self._settings.max_images:
@@ -78,8 +72,6 @@ class Sdk:
         describe = bool(params.estimate_face_descriptor)
         outcomes = await self._worker.look(images, params, self._catalogue.chosen_for(params), describe=describe)
         judged = await self._judged(outcomes, params)
-        if params.aggregate_attributes:
-            _check_one_face_each(images, judged)
         described = iter(await self._described(judged, params))
         results = []
         for image, outcome in zip(images, judged, strict=True):
@@ -90,7 +82,8 @@ class Sdk:
                 results.append(_seen(image, outcome, descriptors, params))
         return SdkResult(
             images=results,
-            aggregate=_aggregate(results) if params.aggregate_attributes else None,
+            aggregate=aggregated_face(results, params) if params.aggregate_attributes else None,
+            body_aggregate=aggregated_body(results) if params.aggregate_attributes else None,
             models=self._catalogue.models_for(params),
         )
 
@@ -129,6 +122,8 @@ def _good(outcomes: Sequence[T | MienError]) -> Iterator[T]:
 def _judge(seen: Seen, findings: list[Findings], params: SdkParams) -> _Judged:
     judged = _Judged(seen.exif, [], [])
     for face, found in zip(seen.faces, findings, strict=True):
+        if liveness := found.get("liveness"):
+            found["liveness"] = verdict(liveness, params)
         if reasons := reasons_to_drop(found, face.fitness, params):
             judged.dropped.append((face, found, reasons))
         else:
@@ -138,16 +133,6 @@ def _judge(seen: Seen, findings: list[Findings], params: SdkParams) -> _Judged:
 
 def _descriptor(version: int, values: NDArray[np.floating], score: float) -> Descriptor:
     return Descriptor(version=version, data=values.astype("<f4").tobytes(), score=score)
-
-
-def _check_one_face_each(images: list[Image], judged: Sequence[_Judged | MienError]) -> None:
-    for image, outcome in zip(images, judged, strict=True):
-        if isinstance(outcome, _Judged) and len(outcome.kept) > 1:
-            raise MienError(
-                Code.SEVERAL_FACES,
-                f"{image.filename}: {len(outcome.kept)} faces; aggregate_attributes needs one per image, "
-                "or multiface_policy 2",
-            )
 
 
 def _failed(image: Image, error: MienError) -> ImageResult:
@@ -182,27 +167,7 @@ def _result(face: Face, found: Findings, params: SdkParams, descriptor: Descript
         attributes=FaceAttributes(
             **{field: found.get(field) for flag, field in FACE_FIELDS.items() if getattr(params, flag)}
         ),
+        portrait=found.get("portrait"),
         warp=face.warp,
         descriptor=descriptor,
     )
-
-
-def _aggregate(results: list[ImageResult]) -> FaceAggregate | None:
-    """One person out of the only face of each image; None when no face was left."""
-    faces = [person.face for result in results for person in result.persons if person.face]
-    if not faces:
-        return None
-    descriptors = [face.descriptor for face in faces if face.descriptor]
-    return FaceAggregate(
-        attributes=together([face.attributes for face in faces]),
-        descriptor=_merged(descriptors) if descriptors else None,
-    )
-
-
-def _merged(descriptors: list[Descriptor]) -> Descriptor:
-    """The mean of several descriptors and of their scores, each weighted by its score: a bad picture says less."""
-    vectors = np.stack([vector(each.version, each.data) for each in descriptors])
-    scores = np.array([each.score or 0.0 for each in descriptors])
-    weights = scores if scores.any() else None
-    mean = np.average(vectors, axis=0, weights=weights)
-    return _descriptor(descriptors[0].version, mean, float(np.average(scores, weights=weights)))

@@ -43,7 +43,6 @@ SLOTS = {
     "lower_body": Slot(),
     "accessories": Slot(),
     "people_count": Slot(),
-    "iso": Slot(),
 }
 
 FLAGS = {

@@ -120,6 +120,52 @@ class FaceQuality(Wire):
     checks: list[QualityCheck]
 
 
+class Portrait(Wire):
+    """The picture about a face, in the terms of ISO/IEC 19794-5: lengths in pixels of the upright picture.
+
+    The head reaches from ear to ear, taken as the width of the face's box, and from chin to crown, taken as twice the
+    way from the eyes to the chin.
+    """
+
+    image_width: int
+    image_height: int
+    eye_distance: float = Field(description="between the centres of the eyes, px")
+    horizontal_center: float = Field(description="middle between the eyes, in parts of the width from the left")
+    vertical_center: float = Field(description="the same, in parts of the height from the top")
+    head_width: float = Field(description="in parts of the width of the picture")
+    head_height: float = Field(description="in parts of the height of the picture")
+    indent_left: int = Field(description="from the edge of the picture to the head, px; below 0: it is cut")
+    indent_right: int
+    indent_upper: int
+    indent_lower: int
+    dynamic_range: float = Field(description="of the face: bits of its different brightnesses, 0..8")
+    background_uniformity: Unit | None = Field(
+        description="share of what is seen beside and above the head that has its usual colour; null: nothing is"
+    )
+    background_lightness: Unit | None = Field(description="mean brightness of the same")
+
+
+class People(Wire):
+    """Everybody in a picture; ``coordinates``: the centre of each head, where they were asked for."""
+
+    count: int = Field(ge=0)
+    coordinates: list[Pixel] | None = None
+
+
+class ImageModification(Wire):
+    """``status`` 1: nothing shows that the picture was tampered with; ``score``: how sure that is."""
+
+    status: Literal[0, 1]
+    score: Unit
+
+
+class ImageEstimations(Wire):
+    """What is estimated of a whole picture; null where it was not asked for."""
+
+    people: People | None = None
+    image_modification: ImageModification | None = None
+
+
 class FaceAttributes(Wire):
     """Estimations of one face; a key that was not estimated is null."""
 

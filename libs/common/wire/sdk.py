@@ -11,7 +11,9 @@ from libs.common.wire.estimations import (
     BodyAttributes,
     Descriptor,
     FaceAttributes,
+    ImageEstimations,
     Pixel,
+    Portrait,
     Rect,
 )
 
@@ -67,6 +69,7 @@ class SdkParams(Wire):
     estimate_deepfake: Flag = 0
     estimate_face_occlusion: Flag = 0
     estimate_image_modification: Flag = 0
+    estimate_portrait: Flag = 0
     pitch_threshold: Angle | None = None
     roll_threshold: Angle | None = None
     yaw_threshold: Angle | None = None
@@ -74,6 +77,33 @@ class SdkParams(Wire):
     mask_states: Annotated[list[Annotated[int, Field(ge=1, le=3)]], Commas] | None = None
     liveness_states: Annotated[list[Annotated[int, Field(ge=0, le=2)]], Commas] | None = None
     deepfake_states: Annotated[list[Annotated[int, Field(ge=0, le=1)]], Commas] | None = None
+
+
+class LivenessQuery(Wire):
+    """What can be asked of ``/liveness``: a part of :class:`SdkParams`, and ``aggregate`` over all pictures."""
+
+    aggregate: Flag = 0
+    multiface_policy: Multiface = 1
+    use_exif_info: Flag = 1
+    liveness_threshold: Unit = 0.88
+    quality_threshold: Unit = 0.0
+    score_threshold: Unit = 0.0
+    pitch_threshold: Angle | None = None
+    roll_threshold: Angle | None = None
+    yaw_threshold: Angle | None = None
+
+    def params(self) -> SdkParams:
+        """The same asked of ``/sdk``."""
+        asked = self.model_dump(exclude={"aggregate"})
+        return SdkParams(estimate_liveness=1, aggregate_attributes=self.aggregate, **asked)
+
+
+class IsoQuery(Wire):
+    """What can be asked of ``/iso``; without ``checks`` all of them are made."""
+
+    multiface_policy: Multiface = 1
+    use_exif_info: Flag = 1
+    checks: Annotated[list[str], Field(min_length=1, max_length=100), Commas] | None = None
 
 
 class FaceResult(Wire):
@@ -84,6 +114,7 @@ class FaceResult(Wire):
     landmarks5: list[Pixel] | None = None
     landmarks68: list[Pixel] | None = None
     attributes: FaceAttributes = FaceAttributes()
+    portrait: Portrait | None = None
     warp: Blob | None = None
     descriptor: Descriptor | None = None
 
@@ -116,6 +147,13 @@ class FilteredFace(Wire):
     filter_reasons: list[FilterReason]
 
 
+class FilteredBody(Wire):
+    """A body that was found and then rejected, and why."""
+
+    body: BodyResult
+    filter_reasons: list[FilterReason]
+
+
 class ErrorBody(Wire):
     error_code: int
     desc: str
@@ -133,8 +171,10 @@ class ImageResult(Wire):
     status: Flag
     error: ErrorBody
     exif: dict[str, Any] | None = None
+    estimations: ImageEstimations = ImageEstimations()
     persons: list[Person] = []
     filtered: list[FilteredFace] = []
+    filtered_bodies: list[FilteredBody] = []
 
 
 class FaceAggregate(Wire):
@@ -144,12 +184,20 @@ class FaceAggregate(Wire):
     descriptor: Descriptor | None = None
 
 
+class BodyAggregate(Wire):
+    """As :class:`FaceAggregate`."""
+
+    attributes: BodyAttributes = BodyAttributes()
+    descriptor: Descriptor | None = None
+
+
 class SdkResult(Wire):
-    """``images`` follow the order of the call; ``aggregate`` is set when it was asked for and a face was left;
-    ``models`` names what produced the estimations, by slot."""
+    """``images`` follow the order of the call; ``aggregate`` is set when it was asked for and a face was left, and
+    ``body_aggregate`` so of bodies; ``models`` names what produced the estimations, by slot."""
 
     images: list[ImageResult]
     aggregate: FaceAggregate | None = None
+    body_aggregate: BodyAggregate | None = None
     models: dict[str, str] = {}
 
 

@@ -19,6 +19,7 @@ from services.remote_sdk.networks.chip import face_chips, template
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.stages.crops import Box
 from services.remote_sdk.stages.decode import Picture, Pixels, Wish, encode_jpeg
+from services.remote_sdk.stages.portrait import portrait
 from services.remote_sdk.stages.pose import head_pose
 from services.remote_sdk.stages.quality import CHIP_SIZE, measure, part_inside, score
 from services.remote_sdk.stages.rules import chosen
@@ -55,8 +56,8 @@ class Face:
 
     ``score``: detector's confidence, 0..1. ``landmarks``: float32 (5, 2), those of the detector where it finds some,
     else dlib's; None for a warp. ``fitness``: the score for recognition, 0..1. ``findings``: what was measured:
-    quality, and for a face in a picture its pose. ``crops``: what each of ``Job.wanted`` needs. ``warp``: a JPEG of
-    250 x 250, where it was asked for.
+    quality, and for a face in a picture its pose and, where it was asked for, its portrait. ``crops``: what each of
+    ``Job.wanted`` needs. ``warp``: a JPEG of 250 x 250, where it was asked for.
     """
 
     rect: Rect
@@ -169,7 +170,7 @@ class Chain:
             score=boxed.score,
             landmarks=view.corners if view.points is None else view.points,
             fitness=_fitness(boxed, view),
-            findings={"quality": view.quality, "head_pose": view.pose},
+            findings=_findings(job, view),
             crops={name: self.croppers[name](view) for name in job.wanted},
             warp=encode_jpeg(_warp(view)) if job.params.estimate_face_warp else None,
         )
@@ -230,6 +231,11 @@ def _box(found: Detection) -> Box:
 
 def _is_square(found: Detection) -> bool:
     return max(found.width, found.height) < _SQUARE * min(found.width, found.height)
+
+
+def _findings(job: Job, view: FaceView) -> Findings:
+    found: Findings = {"quality": view.quality, "head_pose": view.pose}
+    return {**found, "portrait": portrait(view)} if job.params.estimate_portrait else found
 
 
 def _fitness(boxed: _Boxed, view: FaceView) -> float:

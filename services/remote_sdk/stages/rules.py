@@ -6,11 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import DEEPFAKE, LIVENESS, MASKS, Rect, id_of
+from libs.common.wire.estimations import DEEPFAKE, LIVENESS, MASKS, Liveness, Rect, id_of
 from libs.common.wire.sdk import FilterReason, SdkParams
 
 FORBID, ALLOW, BEST = 0, 1, 2
 """Values of ``multiface_policy``."""
+UNKNOWN = "unknown"
 
 
 class Found(Protocol):
@@ -41,6 +42,15 @@ def chosen(faces: Sequence[F], multiface_policy: int) -> list[F]:
 
 def _area(rect: Rect) -> int:
     return rect.width * rect.height
+
+
+def verdict(liveness: Liveness, params: SdkParams) -> Liveness:
+    """The prediction by the caller's thresholds, both inclusive: unknown when the picture is too poor for one, else
+    real or spoof by the probability. An estimator that found nothing out stays with unknown."""
+    found = liveness.estimations
+    if liveness.prediction == UNKNOWN or found.quality < params.quality_threshold:
+        return Liveness(prediction=UNKNOWN, estimations=found)
+    return Liveness(prediction="real" if found.probability >= params.liveness_threshold else "spoof", estimations=found)
 
 
 def reasons_to_drop(findings: Mapping[str, Any], fitness: float, params: SdkParams) -> list[FilterReason]:

@@ -12,7 +12,7 @@ from libs.client import BlockingMienClient, MienApiError, MienClient, options, s
 from libs.common.wire.events import EventFilter
 from libs.common.wire.faces import FaceFilter, FacePatch, ListFilter
 from libs.common.wire.handlers import EmitQuery, HandlerFilter
-from libs.common.wire.sdk import SdkParams
+from libs.common.wire.sdk import IsoQuery, LivenessQuery, SdkParams
 from tests.unit.client.echo import ACCOUNT, Echo
 
 PARTS = ("handlers", "events", "faces", "attributes", "lists", "matcher", "images")
@@ -28,6 +28,8 @@ PARTS = ("handlers", "events", "faces", "attributes", "lists", "matcher", "image
         (options.FaceChange, FacePatch),
         (options.ListWhere, ListFilter),
         (options.SdkOptions, SdkParams),
+        (options.LivenessOptions, LivenessQuery),
+        (options.IsoOptions, IsoQuery),
     ],
 )
 def test_keyword_arguments_are_the_fields_of_the_wire_model(keywords: Any, model: Any) -> None:
