@@ -5,8 +5,8 @@ YuNet's and MobileFaceNet's weights: ``python -m bench.whole_photo [rounds]``; `
 [photos]`` prints the memory of service and decoder while it goes through so many photos.
 """
 
-# pyright: reportAttributeAccessIssue=false
-# dlib brings no types.
+# pyright: reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
+# dlib brings no types, OpenCV some that are narrower than its code.
 
 import os
 
@@ -249,7 +249,7 @@ def _resnet_in_openvino() -> Callable[[np.ndarray], object]:
 
     example = torch.zeros(2, 150, 150, 3, dtype=torch.uint8)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)  # sizes of maps are the same for every batch
+        warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)  # sizes of maps are the same for every batch
         graph = openvino.convert_model(
             Whole().eval(), example_input=example, input=[openvino.PartialShape([-1, 150, 150, 3])]
         )

@@ -6,11 +6,12 @@ Work-conserving: an idle thread starts at once with what is there, and items gat
 from __future__ import annotations
 
 import asyncio
+import heapq
+import itertools
 import logging
 import math
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -86,9 +87,15 @@ class Pool:
 
 @dataclass(frozen=True)
 class _Waiting(Generic[I, O]):
+    """``turn``: by which those that wait are taken, the smallest first."""
+
     item: I
     outcome: Future[O]
     since: float
+    turn: tuple[float, int]
+
+    def __lt__(self, other: _Waiting[Any, Any]) -> bool:
+        return self.turn < other.turn
 
 
 class Batcher(Generic[I, O]):
@@ -98,6 +105,9 @@ class Batcher(Generic[I, O]):
     reaches only the caller of its item, one that is raised reaches every caller of the batch. With ``queue_limit``,
     items that would make more of them wait are refused; with ``queue_age_s``, items that waited longer are given up
     before they are computed. Both are OVERLOADED (503) with a time to retry after.
+
+    ``cost_s``: seconds by which an item lets later ones go first, so that cheap ones do not wait for a row of dear
+    ones; nobody waits for those that come more than its cost later.
     """
 
     def __init__(
@@ -108,6 +118,7 @@ class Batcher(Generic[I, O]):
         max_batch: int,
         queue_limit: int | None = None,
         queue_age_s: float | None = None,
+        cost_s: Callable[[I], float] = lambda item: 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._pool = pool
@@ -116,8 +127,10 @@ class Batcher(Generic[I, O]):
         self._max_batch = max_batch
         self._queue_limit = queue_limit
         self._queue_age_s = queue_age_s
+        self._cost_s = cost_s
         self._clock = clock
-        self._queue: deque[_Waiting[I, O]] = deque()
+        self._queue: list[_Waiting[I, O]] = []  # a heap
+        self._numbers = itertools.count()
         pool.add(self)
 
     async def submit(self, items: list[I]) -> list[O | BaseException]:
@@ -130,12 +143,13 @@ class Batcher(Generic[I, O]):
 
     def _enter(self, items: list[I]) -> list[_Waiting[I, O]]:
         now = self._clock()
-        entered = [_Waiting(item, Future[O](), now) for item in items]
+        entered = [_Waiting(item, Future[O](), now, (now + self._cost_s(item), next(self._numbers))) for item in items]
         with self._pool.changed:
             if not self._pool.open:
                 raise MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5)
             self._check_room(len(items))
-            self._queue.extend(entered)
+            for each in entered:
+                heapq.heappush(self._queue, each)
             WAITING.labels(self._name).set(len(self._queue))
             self._pool.changed.notify(len(items))
         return entered
@@ -150,7 +164,7 @@ class Batcher(Generic[I, O]):
 
     def _retry_after_s(self) -> int:
         """As long as the oldest item has waited already: what the next one may expect."""
-        age = self._clock() - self._queue[0].since if self._queue else 0
+        age = self._clock() - min((each.since for each in self._queue), default=self._clock())
         return min(max(1, math.ceil(age)), 60)
 
     def take(self, idle: int) -> list[_Waiting[I, O]]:
@@ -159,7 +173,7 @@ class Batcher(Generic[I, O]):
         The items are shared evenly: one thread with a batch and others idle would be slower.
         """
         count = min(self._max_batch, math.ceil(len(self._queue) / idle))
-        batch = [self._queue.popleft() for _ in range(count)]
+        batch = [heapq.heappop(self._queue) for _ in range(count)]
         WAITING.labels(self._name).set(len(self._queue))
         return batch
 
@@ -198,7 +212,7 @@ class Batcher(Generic[I, O]):
     def refuse_all(self) -> None:
         """Give up everything that waits. Called with the pool's lock held."""
         while self._queue:
-            each = self._queue.popleft()
+            each = self._queue.pop()
             if each.outcome.set_running_or_notify_cancel():
                 each.outcome.set_exception(MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5))
         WAITING.labels(self._name).set(0)

@@ -224,3 +224,16 @@ async def test_every_item_of_many_callers_gets_its_own_outcome(build: Build) -> 
     outcomes = [outcome for call in await asyncio.gather(*calls) for outcome in call]
     assert outcomes == [2 * item for item in range(700)]
     assert max(map(len, double.batches)) <= 5
+
+
+async def test_cheap_items_go_before_dear_ones_that_wait_but_not_for_longer_than_these_cost(build: Build) -> None:
+    now = [0.0]
+    double, batcher = build(max_batch=1, cost_s=lambda item: 2.0 if item >= 100 else 0.0, clock=lambda: now[0])
+    running = await held(double, batcher)
+    calls = []
+    for now[0], item in ((0.0, 100), (0.1, 101), (1.0, 1), (1.9, 2), (2.05, 3), (3.0, 4)):
+        calls += entered(batcher.submit([item]))
+        await asyncio.sleep(0)
+    double.gate.set()
+    await asyncio.gather(running, *calls)
+    assert double.batches == [[0], [1], [2], [100], [3], [101], [4]]

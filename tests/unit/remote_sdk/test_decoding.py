@@ -134,6 +134,17 @@ def test_memory_beyond_its_limit_and_sockets_are_refused_to_a_process(data: byte
     assert misled.processes != process
 
 
+def test_a_process_is_replaced_after_so_many_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.remote_sdk.decoding.children._PICTURES", 2)
+    one = Children(LIMITS, 1)
+    used = []
+    for _ in range(5):
+        assert one.decode(picture(), None).pixels.shape == (40, 60, 3)
+        used += one.processes
+    one.close()
+    assert [used.index(process) for process in used] == [0, 0, 2, 2, 4]
+
+
 def test_a_process_sees_nothing_of_the_environment_and_survives_what_ends_the_service(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
