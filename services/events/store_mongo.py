@@ -1,9 +1,9 @@
 """Events in MongoDB: one document holds all that must change together (``documents.py``), and no transaction is needed.
 
-Calls of one process that wait at the same moment are written together. Of each call first every event but the last,
-then the last with what is owed: when that is there, all are. A crash between leaves events that a repeated call
-completes, and nothing told of them. The same is left by the one conflict that cannot be seen before writing, two
-accounts that use one id at the same moment.
+Calls of one process that wait at the same moment are written together. Of a call with something to tell first every
+event but the last, then the last with what is owed: when that is there, all are. A crash between leaves events that a
+repeated call completes, and nothing told of them. The same is left by the one conflict that cannot be seen before
+writing, two accounts that use one id at the same moment.
 """
 
 from __future__ import annotations
@@ -92,8 +92,8 @@ class MongoEventStore:
         async with self._revisions.stamped([one["_id"] for one in listed]) as stamps:
             for one in listed:
                 one |= stamps[one["_id"]].fields
-            await self._put([one for save in saves for one in save.new if one is not save.last], saves, known)
-            await self._put([save.last for save in saves if save.is_last_new], saves, known)
+            await self._put([one for save in saves for one in save.before], saves, known)
+            await self._put([one for save in saves for one in save.after], saves, known)
 
     async def _put(self, documents: list[Document], saves: list[_Save], known: dict[Id, Document]) -> None:
         """Store new documents. Whose id somebody else was quicker to use is not new any more."""
@@ -213,9 +213,24 @@ class _Save:
         return bool(self.new) and self.new[-1] is self.last
 
     @property
+    def before(self) -> list[Document]:
+        """What must be there before the event that carries what is owed."""
+        return [one for one in self.new if one is not self.last] if self.is_owing else []
+
+    @property
+    def after(self) -> list[Document]:
+        if not self.is_owing:
+            return self.new
+        return [self.last] if self.is_last_new else []
+
+    @property
+    def is_owing(self) -> bool:
+        return self.last["saved_ms"] is not None
+
+    @property
     def is_told(self) -> bool:
         """Whether something is owed since this call wrote the last event."""
-        return self.is_last_new and self.last["saved_ms"] is not None
+        return self.is_last_new and self.is_owing
 
     def look_at(self, known: dict[Id, Document]) -> None:
         """Decide what is new by what is known of the ids."""
