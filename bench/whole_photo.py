@@ -20,6 +20,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,25 +85,47 @@ async def main(rounds: int) -> None:
 
 
 async def _stages(worker: Worker, data: bytes, rounds: int) -> None:
-    """Bare stages, the sum of them, and whole paths: ours and other people's, all in turn."""
-    loop = asyncio.get_running_loop()
-    bare = _bare(data)
-    taken: dict[str, list[float]] = {}
+    """Bare stages, the sum of them, and whole paths: ours and other people's, all in turn.
+
+    Beside the time that passed stands the processor's, of which others on the machine take none.
+    """
+    taken: dict[str, list[tuple[float, float]]] = {}
+    runs = {name: _in_thread(run) for name, run in _bare(data).items()}
     for _ in range(rounds):
-        for name, run in bare.items():
-            taken.setdefault(name, []).append(await asyncio.to_thread(_seconds, run))
-        started = loop.time()
-        await _one(worker, data)
-        taken.setdefault("ours, whole", []).append(loop.time() - started)
-    middle = {name: statistics.median(seconds) for name, seconds in taken.items()}
-    total = sum(seconds for name, seconds in middle.items() if name.startswith("bare "))
-    for name, seconds in middle.items():
-        print(f"  {name:56} {1000 * seconds:8.1f} ms")
-    whole = middle["ours, whole"]
-    print(f"  sum of the bare stages / ours: {total / whole:.2f} (bar: 0.85)")
-    print(f"  ours: {1 / whole:.1f} photos/s, {middle['bare decode'] / whole:.2f} of the decode-only rate", end="")
-    print(f" of {1 / middle['bare decode']:.0f}/s; in a process of its own decoding takes", end="")
-    print(f" {middle['decode in its process'] / middle['bare decode']:.2f} of the bare time")
+        for name, run in {**runs, "ours, whole": lambda: _one(worker, data)}.items():
+            started = time.perf_counter(), _processor_s()
+            await run()
+            taken.setdefault(name, []).append((time.perf_counter() - started[0], _processor_s() - started[1]))
+    middle = {name: np.median(seconds, axis=0) for name, seconds in taken.items()}
+    for name, (wall, processor) in middle.items():
+        print(f"  {name:58} {1000 * wall:8.1f} ms, {1000 * processor:8.1f} ms of the processor")
+    whole, decode = middle["ours, whole"], middle["bare decode"]
+    bare = np.sum([seconds for name, seconds in middle.items() if name.startswith("bare ")], axis=0)
+    print(f"  sum of the bare stages / ours: {_both(bare / whole)} (bar: 0.85)")
+    print(
+        f"  ours: {1 / whole[0]:.1f} photos/s, of the decode-only rate of {1 / decode[0]:.0f}/s {_both(decode / whole)}"
+    )
+    print(f"  decoding in a process of its own / bare: {_both(middle['decode in its process'] / decode)}")
+
+
+def _both(ratios: Any) -> str:
+    return f"{ratios[0]:.2f} (by the processor {ratios[1]:.2f})"
+
+
+def _in_thread(run: Run) -> Callable[[], Any]:
+    return lambda: asyncio.to_thread(_seconds, run)
+
+
+def _processor_s() -> float:
+    """Seconds that this process and its children have computed."""
+    ran = [Path(f"/proc/{process}/schedstat") for process in _children()]
+    return time.process_time() + sum(int(each.read_text().split()[0]) for each in ran if each.exists()) / 1e9
+
+
+@cache
+def _children() -> list[str]:
+    found = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, text=True, check=False)
+    return found.stdout.split()
 
 
 def _bare(data: bytes) -> dict[str, Run]:
@@ -310,8 +333,7 @@ async def _started() -> Worker:
 
 
 def _resident_mb() -> float:
-    children = subprocess.run(["pgrep", "-P", str(os.getpid())], capture_output=True, check=False).stdout.split()
-    statuses = [Path(f"/proc/{process}/status") for process in ("self", *map(bytes.decode, children))]
+    statuses = [Path(f"/proc/{process}/status") for process in ("self", *_children())]
     lines = [line for status in statuses if status.exists() for line in status.read_text().splitlines()]
     return sum(int(line.split()[1]) for line in lines if line.startswith("RssAnon")) / 1024
 

@@ -43,6 +43,9 @@ _CPU_CROPS, _CUDA_CROPS = 32, 256
 _BYTES_PER_S, _MOST_COST_S = 4_000_000, 2.0
 """A photo of 250 kB steps back by 0.06 s, one of 8 MB and more by 2 s."""
 
+_ENOUGH = 1600
+"""Pixels of the longer side that every detector is content with by itself (dlib-mmod searches in so many)."""
+
 Vector = NDArray[np.float32]
 
 
@@ -178,7 +181,7 @@ class Worker:
             looking=Batcher(
                 self._pool,
                 "look",
-                _chain(models, decoder).run,
+                _chain(models, decoder, max(_ENOUGH, settings.detect_long_side or 0)).run,
                 _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
@@ -192,12 +195,17 @@ def _cost_s(job: Job) -> float:
     return min(len(job.image.data) / _BYTES_PER_S, _MOST_COST_S)
 
 
-def _chain(models: Models, decoder: Decoder) -> Chain:
+def _chain(models: Models, decoder: Decoder, reduce_to: int) -> Chain:
     name, describer = models.describer
     croppers: dict[str, Callable[..., Any]] = {each: one.crop for each, one in models.estimators.items()}
     on_warps = {each for each, one in models.estimators.items() if one.on_warps}
     return Chain(
-        models.detector, models.landmarks, decoder, croppers | {name: describer.crop}, frozenset(on_warps | {name})
+        models.detector,
+        models.landmarks,
+        decoder,
+        croppers | {name: describer.crop},
+        frozenset(on_warps | {name}),
+        reduce_to,
     )
 
 

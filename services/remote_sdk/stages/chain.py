@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +31,9 @@ WARP_SIZE, WARP_PADDING = 250, 0.75
 
 RAW, FACE_WARP = 0, 1
 """Values of ``image_type`` that are served."""
+
+_CHIP_SIDE = CHIP_SIZE / (1 + 2 * CHIP_PADDING)
+"""Pixels of the square of dlib's detector from which on a chip is not enlarged."""
 
 MAX_BOXES = 100
 _BOX_MARGIN = 0.5  # of the box, on every side: the detector needs to see around a face
@@ -82,6 +85,8 @@ class Chain:
     """Runs the stages on a batch of pictures. Holds only networks: any number of threads may run it at once.
 
     ``croppers`` cut out of a face what the estimators need; one that is not in ``for_warps`` is not asked about warps.
+    ``reduce_to``: pixels of the longer side, enough for the detector: larger JPEGs are decoded at a half or less where
+    nothing but faces is asked for, and once more as they are only where a face would be too small for its chip.
     """
 
     detector: Detector
@@ -89,6 +94,7 @@ class Chain:
     decoder: Decoder
     croppers: Mapping[str, Cropper] = field(default_factory=dict)
     for_warps: frozenset[str] = frozenset()
+    reduce_to: int | None = None
 
     def run(self, jobs: list[Job]) -> list[Seen | Exception]:
         """What each picture gave, or why it gave nothing: IMAGE_TOO_LARGE, CONTENT_MISMATCH, BROKEN_IMAGE,
@@ -103,7 +109,7 @@ class Chain:
         boxes = self._detect([(jobs[number], picture.pixels) for number, picture in pictures.items()])
         for (number, picture), found in zip(pictures.items(), boxes, strict=True):
             try:
-                outcomes[number] = Seen(picture.exif, self._examine(jobs[number], picture.pixels, found))
+                outcomes[number] = Seen(picture.exif, self._examine(jobs[number], picture, found))
             except MienError as error:
                 outcomes[number] = error
         return [outcomes[number] for number in range(len(jobs))]
@@ -114,7 +120,11 @@ class Chain:
             raise MienError(
                 Code.TOO_MANY, f"{len(image.face_bounding_boxes or [])} boxes; a picture may have {MAX_BOXES}"
             )
-        wish = Wish(upright=bool(params.use_exif_info), with_exif=bool(params.extract_exif))
+        wish = Wish(
+            upright=bool(params.use_exif_info),
+            with_exif=bool(params.extract_exif),
+            long_side=self.reduce_to if _only_faces(job) else None,
+        )
         picture = self.decoder.decode(image.data, image.content_type, wish)
         if params.image_type == FACE_WARP and picture.pixels.shape[:2] != (WARP_SIZE, WARP_SIZE):
             height, width = picture.pixels.shape[:2]
@@ -147,28 +157,34 @@ class Chain:
         best = (_best_in(crop, boxes) for crop, boxes in zip(crops, found, strict=True))
         return [box for box in best if box]
 
-    def _examine(self, job: Job, pixels: Pixels, found: list[Detection]) -> list[Face]:
+    def _examine(self, job: Job, picture: Picture, found: list[Detection]) -> list[Face]:
         if job.params.image_type == FACE_WARP:
-            return [self._face_of_warp(job, pixels)]
+            return [self._face_of_warp(job, picture.pixels)]
         boxed = chosen([_Boxed.of(each) for each in found], job.params.multiface_policy)
-        views = self._views(pixels, [each.found for each in boxed])
+        if picture.reduced > 1 and any(_side(each.found) < _CHIP_SIDE for each in boxed):
+            boxed = [_Boxed.of(_enlarged(each.found, picture.reduced)) for each in boxed]
+            wish = Wish(upright=bool(job.params.use_exif_info))
+            picture = self.decoder.decode(job.image.data, job.image.content_type, wish)
+        views = self._views(picture, [each.found for each in boxed])
         return [self._face(job, one, view) for one, view in zip(boxed, views, strict=True)]
 
-    def _views(self, pixels: Pixels, found: list[Detection]) -> list[FaceView]:
+    def _views(self, picture: Picture, found: list[Detection]) -> list[FaceView]:
         if not found:
             return []
+        pixels = picture.pixels
         corners = self.landmarks.locate([pixels], [np.array([_landmark_box(each) for each in found])])
         chips = face_chips(pixels, corners, CHIP_SIZE, CHIP_PADDING)
         return [
-            FaceView(pixels, _box(face), five, face.points, chip, measure(chip), head_pose(five))
+            FaceView(pixels, _box(face), five, face.points, chip, measure(chip), head_pose(five), picture.reduced)
             for face, five, chip in zip(found, corners, chips, strict=True)
         ]
 
     def _face(self, job: Job, boxed: _Boxed, view: FaceView) -> Face:
+        points = view.corners if view.points is None else view.points
         return Face(
-            rect=boxed.rect,
+            rect=_Boxed.of(_enlarged(boxed.found, view.reduced)).rect,
             score=boxed.score,
-            landmarks=view.corners if view.points is None else view.points,
+            landmarks=_moved_apart(points, view.reduced),
             fitness=_fitness(boxed, view),
             findings=_findings(job, view),
             crops={name: self.croppers[name](view) for name in job.wanted},
@@ -219,8 +235,37 @@ def _landmark_box(found: Detection) -> tuple[float, float, float, float]:
     if _is_square(found):
         return found.left, found.top, found.right, found.bottom
     x, y = found.centre
-    half = (_DLIB_SIDE * math.sqrt(found.width * found.height) - 1) / 2
+    half = (_side(found) - 1) / 2
     return x - half, y - half, x + half, y + half
+
+
+def _side(found: Detection) -> float:
+    """Of the square in which dlib's detector would find the face."""
+    return found.width if _is_square(found) else _DLIB_SIDE * math.sqrt(found.width * found.height)
+
+
+def _enlarged(found: Detection, by: int) -> Detection:
+    """The same in a picture of ``by`` times the width and height."""
+    return replace(
+        found,
+        left=found.left * by,
+        top=found.top * by,
+        right=(found.right + 1) * by - 1,
+        bottom=(found.bottom + 1) * by - 1,
+        points=None if found.points is None else _moved_apart(found.points, by),
+    )
+
+
+def _moved_apart(points: Points, by: int) -> Points:
+    """Centres of pixels, (n, 2), in a picture of ``by`` times the width and height."""
+    return ((points + 0.5) * by - 0.5).astype(np.float32)
+
+
+def _only_faces(job: Job) -> bool:
+    """Whether pixels are looked at only about faces that are yet to be found."""
+    params = job.params
+    other = params.detect_body or params.estimate_portrait or job.image.face_bounding_boxes
+    return params.image_type == RAW and bool(params.detect_face) and not other
 
 
 def _box(found: Detection) -> Box:
@@ -243,7 +288,7 @@ def _fitness(boxed: _Boxed, view: FaceView) -> float:
     height, width = view.pixels.shape[:2]
     return score(
         view.quality,
-        eyes_px=float(np.linalg.norm(points[0] + points[1] - points[2] - points[3])) / 2,
+        eyes_px=float(np.linalg.norm(points[0] + points[1] - points[2] - points[3])) / 2 * view.reduced,
         pose=view.pose,
         confidence=boxed.score,
         inside=part_inside(boxed.rect, width, height),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -64,6 +64,10 @@ class Cut:
         height, width = self.pixels.shape[:2]
         scaled = np.asarray(points, np.float64) * (width, height)
         return scaled @ self.to_picture[:, :2].T + self.to_picture[:, 2]
+
+    def enlarged(self, by: int) -> Cut:
+        """The same cut of a picture of ``by`` times the width and height."""
+        return replace(self, to_picture=self.to_picture * by)
 
 
 def cut(

@@ -28,7 +28,8 @@ class FaceView:
     ``corners``: float32 (5, 2), dlib's five points: outer and inner corner of the eye on the right of the picture, the
     same of the left one, the base of the nose. ``points``: eyes (left of the picture first), tip of the nose, corners
     of the mouth, where the detector gives them. ``chip``: uint8 (150, 150, 3), aligned. ``quality``: of the chip.
-    ``pose``: by geometry from the corners; 0 for a warp, of which it is not known.
+    ``pose``: by geometry from the corners; 0 for a warp, of which it is not known. ``reduced``: how many pixels of the
+    photo one of ``pixels`` stands for along each side; cuts know where they lie in the photo.
     """
 
     pixels: Pixels
@@ -38,6 +39,7 @@ class FaceView:
     chip: Pixels
     quality: Quality
     pose: HeadPose
+    reduced: int = 1
 
     @property
     def eyes(self) -> Points:
@@ -48,13 +50,13 @@ class FaceView:
 
     def cut(self, box: Box, size: tuple[int, int], **options) -> Cut:
         """See :func:`crops.cut`."""
-        return cut(self.pixels, box, size, **options)
+        return cut(self.pixels, box, size, **options).enlarged(self.reduced)
 
     def arcface(self, size: int = 112) -> Cut:
         """Aligned as networks in the manner of ArcFace want it."""
         if self.points is not None:
-            return aligned(self.pixels, self.points, ARCFACE * size / 112, size)
-        return aligned(self.pixels, self.corners, _ARCFACE_CORNERS * size / 112, size)
+            return aligned(self.pixels, self.points, ARCFACE * size / 112, size).enlarged(self.reduced)
+        return aligned(self.pixels, self.corners, _ARCFACE_CORNERS * size / 112, size).enlarged(self.reduced)
 
 
 # Mean places of dlib's five points in the same 116 faces once aligned by ARCFACE, both halves of the face made equal.
