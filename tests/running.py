@@ -137,10 +137,10 @@ class RunningScaledSuite:
         return self
 
     def stop(self) -> int:
-        """SIGTERM to everything; 0 when each service ended as it should."""
+        """SIGTERM to everything; 0 when each service ended as it should, else the status of one that did not."""
         self.suite.stop()
         self._runs = False
-        return int(any(process.child.exit_status for process in self.suite.processes))
+        return next((status for process in self.suite.processes if (status := process.child.exit_status)), 0)
 
     def is_running(self) -> bool:
         return self._runs

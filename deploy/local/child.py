@@ -116,6 +116,10 @@ class Child:
     def stop(self, grace_s: float = 30.0) -> int | None:
         """SIGTERM, and SIGKILL to what is left of its group after ``grace_s``; the exit status."""
         self.ask_to_stop()
+        return self.end(grace_s)
+
+    def end(self, grace_s: float) -> int | None:
+        """Wait for one that was asked to stop, and kill what is left of its group after ``grace_s``."""
         if self._process:
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(grace_s)

@@ -217,6 +217,6 @@ class ScaledSuite:
         for process in self.processes:
             process.child.ask_to_stop()
         for process in self.processes:
-            process.child.stop(STOP_S)
+            process.child.end(STOP_S)
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda server: server.stop(), self.servers.values()))
