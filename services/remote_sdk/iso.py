@@ -19,7 +19,7 @@ from libs.common.wire.sdk import Capabilities, FaceResult, ImageResult, IsoQuery
 from services.remote_sdk.answer import Error
 from services.remote_sdk.slots import FLAGS
 
-Value = float | str | None
+Value = int | float | str | None
 
 
 class Bounds(Wire):
@@ -141,7 +141,7 @@ class CheckAnswer(Wire):
     """One check. ``result`` is null when there is no verdict, and ``missing`` says why."""
 
     name: str
-    object_value: float | str | None
+    object_value: int | float | str | None
     threshold: Bounds | list[str]
     result: Literal[0, 1] | None
     source: str

@@ -314,7 +314,7 @@ FORM, JSON, END = "multipart/form-data; boundary=B", "application/json", b"--B--
             FORM,
             PICTURE + part("face_bounding_boxes", b'[{"filename": "z", "face_bounding_boxes": []}]') + END,
             Code.BAD_BODY,
-            "face_bounding_boxes.0.filename: no picture is called 'z'",
+            "face_bounding_boxes.0.filename: no pictures are called 'z'",
         ),
         (FORM, PICTURE + part("face_bounding_boxes", b"{}") + END, Code.BAD_BODY, "face_bounding_boxes: "),
     ],

@@ -6,12 +6,10 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import msgpack
 import numpy as np
 import pytest
@@ -24,90 +22,30 @@ from libs.common.descriptors import unpack_sdk, vector
 from libs.common.errors import Code, MienError
 from libs.common.http.fetch import Fetcher
 from libs.common.http.peers import Peers
-from libs.common.http.server import Servers, build_app
-from libs.common.part import Part
-from libs.common.rpc import expose, remote
+from libs.common.rpc import remote
 from libs.common.settings import FetchSettings, SdkSettings
 from libs.common.wire.estimations import Rect
-from libs.common.wire.images import StoredImage
 from libs.common.wire.sdk import FaceResult, Image, SdkParams, SdkResult
 from services.remote_sdk import app as remote_sdk
 from services.remote_sdk.slots import SLOTS
 from tests.photos import astronaut_jpeg, grace_hopper_jpeg, nobody_jpeg, shared
+from tests.wire.inference import STORED_ID, Running, Start, Stored, couple, form, jpeg, opened, starting
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-STORED_ID = "6f1dfc3a-6a3e-4b7e-9d55-0a7d4f1c2b3a"
-ACCOUNT = {"Luna-Account-Id": "8c1f2a4e-58a5-4d52-b0e7-3e1f0a9b7c6d"}
-EVERYTHING = {f"estimate_{name}": 1 for name in ("head_pose", "landmarks5", "quality", "face_descriptor", "face_warp")}
-
-
-class Stored:
-    """The image store as far as pictures are read from it: one picture, in every bucket."""
-
-    async def get(self, account: str, bucket: str, image_id: str) -> StoredImage:
-        if image_id != STORED_ID:
-            raise MienError(Code.IMAGE_MISSING, image_id)
-        return StoredImage(data=astronaut_jpeg(), content_type="image/jpeg")
-
-
-@dataclass
-class Running:
-    part: Part
-    url: str
-    session: aiohttp.ClientSession
-
-    async def sdk(self, body: Any, kind: str | None = "image/jpeg", **query: Any) -> tuple[int, Any]:
-        """Status and JSON body of ``POST /sdk``."""
-        headers = {**ACCOUNT, **({"Content-Type": kind} if kind else {})}
-        async with self.session.post(f"{self.url}/1/sdk", data=body, params=query, headers=headers) as answer:
-            return answer.status, await answer.json()
-
-    async def faces(self, body: Any, kind: str | None = "image/jpeg", **query: Any) -> list[dict[str, Any]]:
-        """The faces of the only picture of a call that goes well."""
-        status, answer = await self.sdk(body, kind, **query)
-        [image] = answer["images_estimations"]
-        assert (status, image["status"]) == (200, 1), answer
-        return [person["face"] for person in image["estimations"]]
-
-    async def image_error(self, body: Any, kind: str | None = "image/jpeg", **query: Any) -> int:
-        """The error code of the only picture of a call that goes well without it."""
-        status, answer = await self.sdk(body, kind, **query)
-        [image] = answer["images_estimations"]
-        assert (status, image["status"], image["estimations"]) == (200, 0, []), answer
-        return image["error"]["error_code"]
-
-
-async def serve(settings: SdkSettings, servers: Servers, session: aiohttp.ClientSession, fetcher: Fetcher) -> Running:
-    part = await remote_sdk.build(settings, Stored(), fetcher)  # type: ignore[arg-type]
-    tables = [(part.routes.prefix, part.routes), ("", expose(ports.Sdk, part.service))]
-    app = build_app("remote-sdk", tables, part.health)
-    part.install(app)
-    await part.start()
-    return Running(part, f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}", session)
+EVERYTHING: dict[str, Any] = {
+    f"estimate_{name}": 1 for name in ("head_pose", "landmarks5", "quality", "face_descriptor", "face_warp")
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def serving() -> AsyncIterator[Callable[[SdkSettings], Any]]:
-    """Starts remote_sdk with given settings on a real server; stops everything in the end."""
-    servers, parts = Servers(), list[Part]()
-    fetcher = Fetcher(FetchSettings())
-    async with aiohttp.ClientSession() as session:
-
-        async def start(settings: SdkSettings) -> Running:
-            running = await serve(settings, servers, session, fetcher)
-            parts.append(running.part)
-            return running
-
+async def serving() -> AsyncIterator[Start]:
+    async with starting() as start:
         yield start
-        await servers.stop()
-        for part in parts:
-            await part.stop()
-    await fetcher.close()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def running(serving: Callable[[SdkSettings], Any]) -> Running:
+async def running(serving: Start) -> Running:
     """fp32, so that results do not depend on the machine."""
     return await serving(SdkSettings(device="cpu", precision="fp32", workers=2, max_image_pixels=1_000_000))
 
@@ -117,33 +55,6 @@ def port(request: pytest.FixtureRequest, running: Running) -> ports.Sdk:
     if request.param == "rpc":
         return remote(ports.Sdk, Peers([running.url]), running.session)  # type: ignore[type-abstract]
     return running.part.service
-
-
-def jpeg(picture: Pillow.Image, **options: Any) -> bytes:
-    encoded = io.BytesIO()
-    picture.save(encoded, "JPEG", quality=95, **options)
-    return encoded.getvalue()
-
-
-def opened(data: bytes) -> Pillow.Image:
-    return Pillow.open(io.BytesIO(data)).convert("RGB")
-
-
-def couple() -> bytes:
-    """Grace Hopper, larger, on the left and Eileen Collins on the right: 1112 x 600 pixels."""
-    both = Pillow.new("RGB", (1112, 600))
-    both.paste(opened(grace_hopper_jpeg()), (0, 0))
-    both.paste(opened(astronaut_jpeg()), (600, 0))
-    return jpeg(both)
-
-
-def form(*pictures: tuple[str, bytes], **parts: Any) -> aiohttp.FormData:
-    data = aiohttp.FormData()
-    for filename, picture in pictures:
-        data.add_field("image", picture, filename=filename, content_type="image/jpeg")
-    for name, part in parts.items():
-        data.add_field(name, json.dumps(part), content_type="application/json")
-    return data
 
 
 def descriptor_of(face: dict[str, Any]) -> np.ndarray:
@@ -264,9 +175,7 @@ async def test_an_estimator_without_a_model_is_refused_by_name(
     assert f"{flag}: no model is installed for {slot}" in answer["detail"]
 
 
-async def test_a_sensitive_estimator_has_to_be_allowed_first(
-    serving: Callable[[SdkSettings], Any], running: Running
-) -> None:
+async def test_a_sensitive_estimator_has_to_be_allowed_first(serving: Start, running: Running) -> None:
     status, answer = await running.sdk(astronaut_jpeg(), estimate_emotions=1)
     assert (status, answer["error_code"]) == (403, 200011)
     assert "MIEN_SDK_ALLOW=emotion" in answer["detail"]
@@ -274,14 +183,6 @@ async def test_a_sensitive_estimator_has_to_be_allowed_first(
     allowing = await serving(SdkSettings(device="cpu", workers=1, allow=["emotion"]))
     status, answer = await allowing.sdk(astronaut_jpeg(), estimate_emotions=1)
     assert (status, answer["error_code"]) == (400, 200010)
-
-
-async def test_liveness_and_iso_are_declared_and_say_what_is_missing(running: Running) -> None:
-    for path, word in (("liveness", "MiniFASNet"), ("iso", "iso, and none is known")):
-        async with running.session.post(f"{running.url}/1/{path}", data=astronaut_jpeg()) as answer:
-            body = await answer.json()
-        assert (answer.status, body["error_code"]) == (400, 200010)
-        assert word in body["detail"]
 
 
 async def test_several_faces_come_largest_first(running: Running) -> None:
@@ -426,7 +327,7 @@ async def test_sixteen_callers_at_once_get_what_each_gets_alone(running: Running
             assert np.allclose(descriptor_of(face), descriptor_of(same), atol=1e-5)
 
 
-async def test_too_much_at_once_is_refused_with_a_time_to_retry(serving: Callable[[SdkSettings], Any]) -> None:
+async def test_too_much_at_once_is_refused_with_a_time_to_retry(serving: Start) -> None:
     small = await serving(SdkSettings(device="cpu", workers=1, queue_limit=1))
 
     async def status() -> tuple[int, str | None]:
@@ -549,17 +450,18 @@ async def test_start_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def richer(serving: Callable[[SdkSettings], Any]) -> Running:
+async def richer(serving: Start) -> Running:
     folder = shared("../models")
     pytest.importorskip("openvino", reason="openvino runs the optional models")
     return await serving(SdkSettings(models_dir=folder, device="cpu", precision="fp32", workers=2, allow=["emotion"]))
 
 
-ESTIMATED = ("head_pose", "landmarks5", "landmarks68", "basic_attributes", "emotions", "face_descriptor", "face_warp")
+KINDS = ("head_pose", "landmarks5", "landmarks68", "basic_attributes", "emotions", "face_descriptor", "face_warp")
+ESTIMATED: dict[str, Any] = {f"estimate_{kind}": 1 for kind in KINDS}
 
 
 async def test_installed_models_estimate_and_are_named(richer: Running) -> None:
-    status, answer = await richer.sdk(astronaut_jpeg(), **{f"estimate_{name}": 1 for name in ESTIMATED})
+    status, answer = await richer.sdk(astronaut_jpeg(), **ESTIMATED)
 
     [image] = answer["images_estimations"]
     [person] = image["estimations"]
@@ -593,9 +495,7 @@ async def test_a_face_has_nearly_the_same_descriptor_whoever_found_it(richer: Ru
 
 async def test_a_warp_is_estimated_but_has_no_landmarks_and_no_pose(richer: Running) -> None:
     [original] = await richer.faces(astronaut_jpeg(), estimate_face_warp=1)
-    [found] = await richer.faces(
-        base64.b64decode(original["warp"]), image_type=1, **{f"estimate_{name}": 1 for name in ESTIMATED}
-    )
+    [found] = await richer.faces(base64.b64decode(original["warp"]), image_type=1, **ESTIMATED)
     assert set(found["detection"]["attributes"]) == {"basic_attributes", "emotions"}
     assert not {"landmarks5", "landmarks68"} & set(found["detection"])
     assert found["detection"]["attributes"]["emotions"]["predominant_emotion"] == "happiness"

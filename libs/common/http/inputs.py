@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -90,12 +91,15 @@ Url = Annotated[str, Field(min_length=1, max_length=2048)]
 
 
 class Entry(Wire):
-    """One picture of a JSON body: exactly one of ``image`` (base64), ``url``, ``sample_id``, ``image_id``."""
+    """One picture of a JSON body: exactly one of ``image`` (base64), ``url``, ``sample_id``, ``image_id``.
+
+    ``image_id`` is looked for in the ``bucket``, or in that of origins."""
 
     image: str | None = None
     url: Url | None = None
     sample_id: Id | None = None
     image_id: Id | None = None
+    bucket: Annotated[str, Field(min_length=1, max_length=100)] | None = None
     filename: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     detect_time: Time | None = None
     detect_ts: Annotated[float, Field(allow_inf_nan=False)] | None = None
@@ -107,7 +111,14 @@ class Entry(Wire):
         given = [name for name in ("image", "url", "sample_id", "image_id") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"give exactly one of image, url, sample_id, image_id (given: {', '.join(given) or '-'})")
+        if self.bucket and not self.image_id:
+            raise ValueError("a bucket goes with an image_id")
         return self
+
+    @property
+    def origin(self) -> str | None:
+        """The path of a stored picture."""
+        return image_path(self.bucket or ORIGINS, self.image_id) if self.image_id else None
 
 
 class JsonInputs(Wire):
@@ -281,7 +292,7 @@ class _EntryReader:
             error,
             detect_time=entry.detect_time,
             detect_ts=entry.detect_ts,
-            image_origin=entry.image_origin or (image_path(ORIGINS, entry.image_id) if entry.image_id else None),
+            image_origin=entry.image_origin or entry.origin,
             sample_id=entry.sample_id,
         )
 
@@ -299,8 +310,8 @@ class _EntryReader:
         if entry.url is not None:
             data, header = await self._sources.fetch(entry.url)
             return data, essence(header)
-        bucket, image_id = (self._samples, entry.sample_id) if entry.sample_id else (ORIGINS, entry.image_id)
-        stored = await self._sources.stored(self._account, bucket, str(image_id))
+        bucket = self._samples if entry.sample_id else entry.bucket or ORIGINS
+        stored = await self._sources.stored(self._account, bucket, str(entry.sample_id or entry.image_id))
         return stored.data, essence(stored.content_type)
 
 
@@ -389,13 +400,18 @@ class _Form:
         return Inputs(images, {name: raw for name, raw in self.parts.items() if name != BOXES})
 
     def _boxes(self) -> dict[str, list[Rect]]:
-        """Boxes by filename. Raises BAD_BODY when they name a picture that is not there."""
+        """Boxes by filename. Raises BAD_BODY when a name means no picture or several, or has boxes already."""
         given: list[Boxes] = parse_json(self.parts[BOXES], list[Boxes], BOXES) if BOXES in self.parts else []
-        filenames = {filename for filename, _, _ in self.pictures}
+        named = Counter(filename for filename, _, _ in self.pictures)
+        boxed: dict[str, list[Rect]] = {}
         for position, boxes in enumerate(given):
-            if boxes.filename not in filenames:
-                raise MienError(Code.BAD_BODY, f"{BOXES}.{position}.filename: no picture is called {boxes.filename!r}")
-        return {boxes.filename: boxes.face_bounding_boxes for boxes in given}
+            where, name = f"{BOXES}.{position}.filename", boxes.filename
+            if named[name] != 1:
+                raise MienError(Code.BAD_BODY, f"{where}: {named[name] or 'no'} pictures are called {name!r}")
+            if name in boxed:
+                raise MienError(Code.BAD_BODY, f"{where}: {name!r} has its boxes already")
+            boxed[name] = boxes.face_bounding_boxes
+        return boxed
 
 
 def _check_json(name: str, raw: bytes) -> None:

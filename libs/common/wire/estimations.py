@@ -123,7 +123,7 @@ class FaceQuality(Wire):
 class Portrait(Wire):
     """The picture about a face, in the terms of ISO/IEC 19794-5: lengths in pixels of the upright picture.
 
-    The head reaches from ear to ear, taken as the width of the face's box, and from chin to crown, taken as twice the
+    The head reaches from ear to ear, taken as from cheek to cheek, and from chin to crown, taken as twice the
     way from the eyes to the chin.
     """
 

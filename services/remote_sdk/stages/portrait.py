@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from libs.common.wire.estimations import Portrait
 from services.remote_sdk.stages.crops import Pixels
-from services.remote_sdk.stages.view import FaceView
+from services.remote_sdk.stages.view import FaceView, box_of
 
 _LONG_SIDE = 256  # pixels in which the background is looked at
 _HAIR_WIDTH, _HAIR_ABOVE = 1.5, 0.2  # what is left out beside and above the head, in parts of it
@@ -51,7 +51,7 @@ def portrait(view: FaceView) -> Portrait:
         indent_right=round(width - head.right),
         indent_upper=round(head.top),
         indent_lower=round(height - head.bottom),
-        dynamic_range=_dynamic_range(view.cut(view.box, (_LONG_SIDE // 2, _LONG_SIDE // 2)).pixels),
+        dynamic_range=_dynamic_range(view.cut(box_of(view.corners), (_LONG_SIDE // 2, _LONG_SIDE // 2)).pixels),
         background_uniformity=uniformity,
         background_lightness=lightness,
     )
@@ -59,8 +59,8 @@ def portrait(view: FaceView) -> Portrait:
 
 def _head(view: FaceView) -> _Head:
     eyes_y = float(view.eyes[:, 1].mean()) + 0.5
-    chin = view.box.bottom
-    return _Head(view.box.left, 2 * eyes_y - chin, view.box.right, chin, eyes_y)
+    face = box_of(view.corners)  # not the detector's: dlib's come in steps of a fifth
+    return _Head(face.left, 2 * eyes_y - face.bottom, face.right, face.bottom, eyes_y)
 
 
 def _dynamic_range(face: Pixels) -> float:

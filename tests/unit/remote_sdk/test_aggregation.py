@@ -6,8 +6,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from libs.common.wire.estimations import BasicAttributes, Emotions, FaceAttributes, Glasses, HeadPose
-from services.remote_sdk.aggregation import together
+from libs.common.errors import Code, MienError, success_body
+from libs.common.wire.estimations import (
+    BasicAttributes,
+    BodyAttributes,
+    BodyBasicAttributes,
+    Colors,
+    Emotions,
+    FaceAttributes,
+    Glasses,
+    HeadPose,
+    Headwear,
+    Rect,
+)
+from libs.common.wire.sdk import BodyAggregate, BodyResult, ImageResult, Person
+from services.remote_sdk.aggregation import aggregated_body, together
 
 
 def test_numbers_are_averaged_and_words_go_by_majority() -> None:
@@ -48,3 +61,55 @@ def test_the_same_several_times_is_itself(yaw: float, pitch: float, times: int) 
     one = HeadPose(pitch=pitch, roll=0, yaw=yaw)
     found = together([one] * times)
     assert (found.yaw, found.pitch) == pytest.approx((yaw, pitch))
+
+
+def body(headwear: int, *colours: str, age: int = 30) -> BodyAttributes:
+    return BodyAttributes.model_validate(
+        {
+            "basic_attributes": {"apparent_age": age},
+            "upper_body": {"headwear": {"state": headwear}, "upper_clothing": {"colors": list(colours)}},
+        }
+    )
+
+
+def test_colours_are_united_and_codes_go_by_majority() -> None:
+    found = together([body(0, "blue", age=30), body(2, "undefined"), body(0, "red", "blue", age=40)])
+    assert found.upper_body is not None
+    assert found.upper_body.upper_clothing == Colors(colors=["blue", "red"])
+    assert found.upper_body.headwear == Headwear(state=0)
+    assert found.basic_attributes == BodyBasicAttributes(apparent_age=33)
+    assert together([body(2, "undefined")] * 2).upper_body == body(2, "undefined").upper_body
+
+
+def test_a_predominant_word_without_a_share_goes_by_majority() -> None:
+    def mouth(smile: str, regular: float) -> FaceAttributes:
+        smile_type = {"predominant_type": smile, "estimations": {"regular": regular, "with_teeth": 0.1}}
+        return FaceAttributes(mouth_attributes={"smile": 0.5, "properties": {"smile_type": smile_type}})
+
+    found = together([mouth("none", 0.2), mouth("none", 0.3), mouth("regular", 0.9)]).mouth_attributes
+    assert found is not None
+    assert found["properties"]["smile_type"]["predominant_type"] == "none"
+
+
+def test_landmarks_are_those_of_the_first_picture() -> None:
+    eyes = [FaceAttributes(eyes_attributes={"left_eye": {"iris_landmarks": [[at, 2]]}}) for at in (1, 7)]
+    assert together(eyes) == eyes[0]
+
+
+def result(filename: str, *persons: Person) -> ImageResult:
+    return ImageResult.model_validate(
+        {"filename": filename, "status": 1, "error": success_body(), "persons": list(persons)}
+    )
+
+
+def test_bodies_are_put_together_like_faces_and_need_to_be_alone() -> None:
+    def clad(colour: str) -> Person:
+        rect = Rect(x=0, y=0, width=50, height=150)
+        return Person(body=BodyResult(rect=rect, score=0.9, attributes=body(0, colour)))
+
+    whole = aggregated_body([result("a", clad("red")), result("b", clad("blue")), result("none")])
+    assert whole == BodyAggregate(attributes=together([body(0, "red"), body(0, "blue")]))
+    assert aggregated_body([result("none")]) is None
+    with pytest.raises(MienError, match="two: shows 2") as refused:
+        aggregated_body([result("one", clad("red")), result("two", clad("red"), clad("blue"))])
+    assert refused.value.code is Code.SEVERAL_BODIES
