@@ -28,6 +28,7 @@ def main(
     seconds: Annotated[float, typer.Option(min=1, max=86_400, help="How long faults go on.")] = 600,
     kills: Annotated[int, typer.Option(min=0, help="Processes to kill at least, however long that takes.")] = 20,
     seed: Annotated[int, typer.Option(help="Of the order of the faults.")] = 0,
+    only: Annotated[str, typer.Option(help="Faults with this in their names, such as 'kill -9 matcher'.")] = "",
     s3: Annotated[str, typer.Option(help="ceph, moto, or auto: Ceph where it is installed.")] = "auto",
     folder: Annotated[
         Path | None, typer.Option(help="Keep logs and data here; else in a folder that goes again.")
@@ -36,7 +37,7 @@ def main(
 ) -> None:
     """Kill and starve the scaled-out suite under load, and count what was lost and doubled."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    options = Options(seconds, kills, seed, s3)
+    options = Options(seconds, kills, seed, s3, only=only)
     try:
         with tempfile.TemporaryDirectory(prefix="mien-chaos-", ignore_cleanup_errors=True) as scratch:
             place = folder or Path(scratch)

@@ -52,21 +52,21 @@ class Fault:
 def faults_of(suite: ScaledSuite) -> list[Fault]:
     """Everything that can go wrong with this suite."""
     kills = [Fault(f"kill -9 {service}", partial(kill_one, service), kills=1) for service in suite.services]
-    away = [Fault(f"{name} away {AWAY_S:g} s", partial(away_for_a_while, name)) for name in ("redis", "mongo")]
+    away = [Fault(f"{name} is away", partial(away_for_a_while, name)) for name in ("redis", "mongo")]
     lasting = [
-        Fault("rabbit restarts", restart_rabbit),
+        Fault("rabbitmq restarts", restart_rabbit),
         Fault("kill -9 redis", partial(kill_server, "redis"), kills=1),
         Fault("kill -9 mongo", partial(kill_server, "mongo"), kills=1),
-        Fault(f"half of s3 writes fail {LASTING_S:g} s", failing_writes),
-        Fault(f"callbacks refused {LASTING_S:g} s", refused_callbacks),
-        Fault(f"messages doubled {LASTING_S:g} s", twice),
-        Fault("unreadable messages", poison),
-        Fault(f"{BURST} messages, room for {ROOM}", full_queue),
+        Fault("s3 fails half of its writes", failing_writes),
+        Fault("callbacks are refused", refused_callbacks),
+        Fault("double: every message twice", twice),
+        Fault("poison: unreadable messages", poison),
+        Fault("full queue", full_queue),
     ]
     if isinstance(suite.s3, Moto):  # what it holds is gone with its process
         return kills + away + lasting
     s3 = [
-        Fault(f"s3 away {AWAY_S:g} s", partial(away_for_a_while, "s3")),
+        Fault("s3 is away", partial(away_for_a_while, "s3")),
         Fault("kill -9 s3", partial(kill_server, "s3"), kills=1),
     ]
     return kills + away + lasting + s3

@@ -48,7 +48,7 @@ POLL_S = 0.2
 class Options:
     """It goes on for ``seconds``, and longer until there were ``kills``; ``s3`` is ceph, moto or auto.
 
-    ``copies`` are the processes of each service; without it two of each.
+    ``copies`` are the processes of each service; without it two of each. Only faults with ``only`` in their names come.
     """
 
     seconds: float
@@ -56,6 +56,7 @@ class Options:
     seed: int
     s3: str = "auto"
     copies: Mapping[str, int] | None = None
+    only: str = ""
 
 
 @dataclass
@@ -121,9 +122,16 @@ async def _stage(options: Options, folder: Path, say: Callable[[str], None]) -> 
 
 async def _episodes(stage: Stage, options: Options) -> None:
     """Faults until the time is over and there were enough kills. Raises TimeoutError when it does not serve again."""
-    for fault in in_turn_and_at_random(faults_of(stage.scene.suite), stage.scene.random):
+    every = faults_of(stage.scene.suite)
+    faults = [fault for fault in every if options.only in fault.name]
+    if not faults:
+        names = ", ".join(fault.name for fault in every)
+        stage.report.failure = f"no fault has {options.only!r} in its name; there are: {names}"
+        return
+    kills = options.kills if any(fault.kills for fault in faults) else 0
+    for fault in in_turn_and_at_random(faults, stage.scene.random):
         is_late = stage.elapsed_s() >= options.seconds
-        if is_late and stage.report.kills >= options.kills:
+        if is_late and stage.report.kills >= kills:
             return
         if not is_late or fault.kills:
             stage.report.episodes.append(await _episode(stage, fault))
