@@ -30,6 +30,7 @@ lint: .venv/test.ready        ## style and types
 
 bench: .venv/test.ready       ## every figure of docs/benchmarks.md
 	$(RUN) -m bench.inference && $(RUN) -m bench.suite && $(RUN) -m bench.matcher
+	$(RUN) -m bench.events && $(RUN) -m bench.bus && $(RUN) -m bench.scaled
 
 .venv/%.ready: pyproject.toml constraints.txt deploy/setup.py
 	$(PYTHON) deploy/setup.py $*
