@@ -43,7 +43,7 @@ FACE_CONDITIONS: dict[str, Condition] = {
     "user_data": ("folded", "$regex", lambda text: _literally(text.casefold())),
     "event_id": ("event_id", "$eq", str),
     "list_id": ("lists", "$in", lambda list_id: [list_id]),
-    "face_ids": ("face_id", "$in", _ids),
+    "face_ids": ("_id", "$in", _ids),
     "attribute_ids": ("attribute_id", "$in", _ids),
     "external_ids": ("external_id", "$in", _texts),
     "face_id__gte": ("face_id", "$gte", str),

@@ -61,8 +61,13 @@ CHUNK = 1000
 TRIES = 20
 """Of changing a face that others change at the same moment."""
 
+WRITTEN = 250
+"""Faces in one operation: it has :data:`mongo.CALL_MS` for all of them."""
+
 Change = Callable[[Document], Document | None]
 """What to set in a face's document; None is nothing. Made again of what it made, it must be None."""
+Written = tuple[Document, Document]
+"""A document as it was read, and what to set in it. One without a revision is not there."""
 
 
 class MongoFaceStore:
@@ -259,6 +264,8 @@ class MongoFaceStore:
 
     async def _read(self, account: str, face_ids: Sequence[str], fields: Iterable[str]) -> list[Document]:
         """Live faces in order of ids."""
+        if not face_ids:
+            return []
         owned = self._of(account)
         wanted = owned.where({"_id": {"$in": list(face_ids)}, "deleted": False})
         with reached():
@@ -304,21 +311,22 @@ class MongoFaceStore:
                 return True
         raise _contended(face_ids)
 
-    async def _write(self, account: str, changes: list[tuple[Document, Document]]) -> bool:
-        """Set fields of documents that are as they were read, or are not there if they had no revision; whether all
-        were so."""
+    async def _write(self, account: str, changes: Sequence[Written]) -> bool:
+        """Make all changes, some at a time; whether all documents were as they were read. Those that were not stay."""
+        as_read = [await self._write_some(account, some) for some in chunks(list(changes), WRITTEN)]
+        return all(as_read)
+
+    async def _write_some(self, account: str, changes: Sequence[Written]) -> bool:
         owned = self._of(account)
 
         def operation(document: Document, fields: Document, stamp: Stamp) -> InsertOne[Document] | UpdateOne:
+            face_id = document["_id"]
             if "revision" not in document:
-                face_id = document["_id"]
                 own = {"_id": face_id, "face_id": face_id, "account_id": account}
                 return InsertOne({**own, **fields, **stamp.fields})
-            as_read = owned.where({"_id": document["_id"], "revision": document["revision"]})
+            as_read = owned.where({"_id": face_id, "revision": document["revision"]})
             return UpdateOne(as_read, {"$set": {**fields, **stamp.fields}})
 
-        if not changes:
-            return True
         async with self._revisions.stamped([document["_id"] for document, _ in changes]) as stamps:
             operations = [operation(document, fields, stamps[document["_id"]]) for document, fields in changes]
             try:

@@ -5,20 +5,22 @@ from __future__ import annotations
 import itertools
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
+from libs.common import clock
 from libs.common.descriptors import CURRENT_FACE
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
 from libs.common.wire.faces import DescriptorDraft
 from services.faces.ports import FaceStore, TemporaryAttributes
+from services.faces.service import Faces
 from services.faces.store_mongo import COLLECTIONS, MongoFaceStore
 from services.faces.store_sqlite import SCHEMA, SqliteFaceStore
 from services.faces.temporary_redis import RedisTemporary
@@ -27,11 +29,16 @@ from services.faces.temporary_sqlite import SqliteTemporary
 from tests.contract import mongo_shim
 
 
-class Stores(NamedTuple):
-    """What ``Faces`` is built of."""
+@dataclass(frozen=True)
+class Stores:
+    """What the service is built of. ``has_nul`` is whether text with NUL in it is found (docs/mongo.md)."""
 
     store: FaceStore
     temporary: TemporaryAttributes
+    has_nul: bool = True
+
+    def faces(self, now_ms: Callable[[], int] = clock.now_ms) -> Faces:
+        return Faces(self.store, self.temporary, now_ms)
 
 
 class Place:
@@ -77,7 +84,8 @@ async def mongo_and_redis(place: Place) -> AsyncIterator[Stores]:
             await redis.flushdb()
             for collection in COLLECTIONS:
                 await database[collection.name].delete_many({})
-        yield Stores(MongoFaceStore(database), RedisTemporary(redis))
+        server = (await database.command("buildInfo")).get("process")
+        yield Stores(MongoFaceStore(database), RedisTemporary(redis), has_nul=server != "nx_27017")
 
 
 @asynccontextmanager

@@ -58,7 +58,7 @@ Process = tuple[Faces, Events]
 @asynccontextmanager
 async def embedded(place: Place) -> AsyncIterator[list[Process]]:
     async with face_stores.sqlite(place.folder) as stores, event_stores.events_service(place.folder) as events:
-        yield [(Faces(*stores), events)] * 2
+        yield [(stores.faces(), events)] * 2
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def scaled(place: Place) -> AsyncIterator[list[Process]]:
         for _ in range(2):
             stores = await stack.enter_async_context(face_stores.mongo_and_redis(place))
             events = await stack.enter_async_context(event_stores.mongo_store(place.mongo_url))
-            processes.append((Faces(*stores), event_stores.service_over(events)))
+            processes.append((stores.faces(), event_stores.service_over(events)))
         yield processes
 
 

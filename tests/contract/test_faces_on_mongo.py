@@ -98,7 +98,7 @@ async def require_whole(database: AsyncDatabase[Document]) -> None:
         assert not face["deleted"] or not (face["lists"] or face["descriptors"])
 
 
-@settings(max_examples=300, deadline=None, database=None)
+@settings(max_examples=120, deadline=None, database=None)
 @given(
     works=st.lists(st.lists(calls, min_size=1, max_size=4), min_size=2, max_size=4),
     kills=st.integers(0, 3),
@@ -141,7 +141,7 @@ def test_no_face_is_left_in_a_list_that_is_gone(works: list[list[Call]], kills: 
     asyncio.run(play())
 
 
-@settings(max_examples=150, deadline=None, database=None)
+@settings(max_examples=100, deadline=None, database=None)
 @given(linking=st.sampled_from(LINKING), chance=st.randoms())
 def test_a_link_made_while_its_list_is_deleted_does_not_stay(linking: Call, chance: Random) -> None:
     async def play() -> None:

@@ -52,7 +52,8 @@ async def world(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     store, door = request.param
     async with AsyncExitStack() as stack:
         clock = Clock()
-        service = Faces(*await stack.enter_async_context(STORES[store](Place(tmp_path, request))), clock)
+        stores = await stack.enter_async_context(STORES[store](Place(tmp_path, request)))
+        service = stores.faces(clock)
         port: ports.Faces = service
         if door == "http":
             servers = Servers()

@@ -19,7 +19,6 @@ from libs.common.settings import StorageSettings
 from libs.common.storage.storage import Storage
 from services.faces import app as faces_app
 from services.faces.routes import FACES, routes
-from services.faces.service import Faces
 from tests.contract.face_stores import Clock, descriptor, sqlite
 
 MINE, THEIRS, ABSENT, SAMPLE = new_id(), new_id(), new_id(), new_id()
@@ -83,7 +82,7 @@ async def http(tmp_path: Path) -> AsyncIterator[Http]:
     turned, servers = Clock(), Servers()
     async with sqlite(tmp_path) as stores, aiohttp.ClientSession() as session:
         app = build_app("faces", [(routes.prefix, routes)], _health)
-        app[FACES] = Faces(*stores, turned)
+        app[FACES] = stores.faces(turned)
         port = await servers.start(app, "127.0.0.1", 0)
         http = Http(session, f"http://127.0.0.1:{port}/3", MINE)
         http.clock = turned

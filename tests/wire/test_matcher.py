@@ -45,7 +45,7 @@ async def http(tmp_path: Path) -> AsyncIterator[Http]:
         event_stores.events_service(tmp_path) as events,
         aiohttp.ClientSession() as session,
     ):
-        faces, servers = Faces(*face_stored), Servers()
+        faces, servers = face_stored.faces(), Servers()
         part = await matcher_app.build(faces, events)
         app = build_app("matcher", [(part.routes.prefix, part.routes)], part.health)
         part.install(app)
