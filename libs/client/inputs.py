@@ -24,7 +24,7 @@ async def content_with(
 ) -> Content:
     """``images`` given here, and others fetched from ``urls`` or stored already; ``parts`` of JSON beside them.
 
-    Raises OSError for a missing file.
+    Raises OSError for a missing file, ValueError for boxes of a picture that is not given here.
     """
     pictures = await load(images)
     sources = {"urls": urls, "samples": samples, "image_ids": image_ids}
@@ -36,6 +36,8 @@ async def content_with(
 
 def _mixed(named: dict[str, list[str]], pictures: list[Named], parts: Mapping[str, Any], boxes: Boxes) -> Content:
     """Pictures that are only named can travel in JSON only; given ones join them there in base64."""
+    if unknown := set(boxes) - {one.filename for one in pictures}:
+        raise ValueError(f"face_bounding_boxes: no picture given here is called {', '.join(sorted(unknown))}")
     entries = [
         given(image=one.data, filename=one.filename, face_bounding_boxes=boxes.get(one.filename)) for one in pictures
     ]

@@ -82,6 +82,36 @@ async def test_given_and_named_pictures_together_are_json(echo: Echo, client: Mi
     }
 
 
+async def test_inference_takes_pictures_boxes_and_every_parameter(echo: Echo, client: MienClient) -> None:
+    box = Rect(x=1, y=2, width=3, height=4)
+    echo.answer({"images_estimations": []})
+    await client.sdk(
+        ("a.jpg", JPEG), face_bounding_boxes={"a.jpg": [box]}, estimate_portrait=True, liveness_states=[0, 2]
+    )
+    assert (echo.last.path, echo.last.query) == ("/6/sdk", {"estimate_portrait": "1", "liveness_states": "0,2"})
+    assert echo.last.parts[0].name == "face_bounding_boxes"
+
+    await client.sdk(("a.jpg", JPEG), image_ids=[HANDLER], face_bounding_boxes={"a.jpg": [box]})
+    [entry] = echo.last.json["images"]
+    assert entry["face_bounding_boxes"] == [{"x": 1, "y": 2, "width": 3, "height": 4}]
+
+
+async def test_liveness_and_iso_are_asked_like_inference(echo: Echo, client: MienClient) -> None:
+    echo.answer({"images": []})
+    await client.liveness([("a.jpg", JPEG), ("b.jpg", JPEG)], aggregate=1, quality_threshold=0.5)
+    assert (echo.last.path, echo.last.query) == ("/6/liveness", {"aggregate": "1", "quality_threshold": "0.5"})
+    assert [part.filename for part in echo.last.parts] == ["a.jpg", "b.jpg"]
+
+    assert await client.iso(urls=["http://cam/1.jpg"], checks=["head_yaw", "glasses"]) == {"images": []}
+    assert (echo.last.path, echo.last.query) == ("/6/iso", {"checks": "head_yaw,glasses"})
+    assert echo.last.json == {"urls": ["http://cam/1.jpg"], "images": []}
+
+
+async def test_boxes_of_a_picture_that_is_not_given_are_refused(client: MienClient) -> None:
+    with pytest.raises(ValueError, match=r"no picture given here is called b\.jpg"):
+        await client.sdk(("a.jpg", JPEG), image_ids=[HANDLER], face_bounding_boxes={"b.jpg": []})
+
+
 async def test_a_file_that_is_not_there_is_said_before_anything_is_sent(echo: Echo, client: MienClient) -> None:
     with pytest.raises(FileNotFoundError):
         await client.handlers.emit(HANDLER, Path("nowhere.jpg"))
