@@ -60,8 +60,7 @@ CHUNK = 1000
 """Faces taken out of a deleted list at a time."""
 TRIES = 20
 """Of changing a face that others change at the same moment."""
-
-WRITTEN = 250
+AT_ONCE = 250
 """Faces in one operation: it has :data:`mongo.CALL_MS` for all of them."""
 
 Change = Callable[[Document], Document | None]
@@ -87,16 +86,18 @@ class MongoFaceStore:
 
     async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
         drawn = {record.face.face_id: record for record in reversed(records)}
+        numbers: set[str] = set()
         for _ in range(TRIES):
             places = await self._places(account, drawn)
             fresh = [record for face_id, record in drawn.items() if _is_free(places.get(face_id))]
             links = await self._lists.require(account, _lists_of(fresh))
+            numbers.update(links.values())
             if await self._make(account, fresh, places, links):
                 break  # otherwise somebody was quicker with one of them
         else:
             raise _contended([*drawn])
+        gone = await self._touch(account, [*drawn], numbers, now_ms)
         answers = {face_id: record.face for face_id, record in drawn.items()}
-        gone = await self._touch(account, [record.face.face_id for record in fresh], set(links.values()), now_ms)
         if gone or len(fresh) < len(drawn):
             answers |= {face.face_id: face for face in await self.faces(account, [*drawn])}
         return [answers[record.face.face_id] for record in records]
@@ -313,7 +314,7 @@ class MongoFaceStore:
 
     async def _write(self, account: str, changes: Sequence[Written]) -> bool:
         """Make all changes, some at a time; whether all documents were as they were read. Those that were not stay."""
-        as_read = [await self._write_some(account, some) for some in chunks(list(changes), WRITTEN)]
+        as_read = [await self._write_some(account, some) for some in chunks(list(changes), AT_ONCE)]
         return all(as_read)
 
     async def _write_some(self, account: str, changes: Sequence[Written]) -> bool:

@@ -18,6 +18,7 @@ from pymongo import AsyncMongoClient
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
+from libs.common.storage import revisions
 from libs.common.storage.mongo import Document
 from libs.common.storage.revisions import SETTLED_MS, WRITE_MS, Revisions, Stamp
 from libs.common.wire.gallery import GalleryRow, Gap
@@ -100,7 +101,7 @@ batches = st.lists(st.sampled_from(IDS), min_size=1, max_size=3, unique=True)
 writers = st.lists(st.lists(st.tuples(batches, st.sampled_from(["", "", *IDS])), max_size=4), min_size=1, max_size=4)
 
 
-@settings(max_examples=400, deadline=None, database=None)
+@settings(max_examples=250, deadline=None, database=None)
 @given(writers=writers, limits=st.lists(st.integers(1, 3), min_size=1, max_size=2), chance=st.randoms())
 def test_an_acknowledged_change_is_seen_by_every_reader_that_begins_later(
     writers: list[list[tuple[list[str], str]]], limits: list[int], chance: Random
@@ -199,6 +200,28 @@ async def test_a_write_that_took_too_long_is_numbered_again_before_it_is_acknowl
         await database[LOG].update_one({"_id": "slow"}, {"$set": stamps["slow"].fields}, upsert=True)
     await reader.catch_up()
     assert reader.seen["slow"] > stamps["slow"].revision
+
+
+async def test_gaps_of_any_width_are_looked_into(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(revisions, "NUMBERS", 3)
+    clock = Clock()
+    world = World(mongo_shim.database(), clock)
+    missing = [[f"{number}-{place}" for place in range(width)] for number, width in enumerate([2, 1, 7, 1, 3, 4, 1])]
+    reader = Reader(world, 4)
+    for object_ids in missing:
+        await world.write(object_ids, dies_before=object_ids[0])
+        await world.write(["a"])
+        await reader.catch_up()
+    assert reader.waits_for == 19
+    revision = 0
+    for object_ids in missing:
+        for one in object_ids:
+            revision += 1
+            await world.database[LOG].insert_one({"_id": one, **Stamp(revision, clock()).fields})
+            world.acknowledged[one] = revision
+        revision += 1
+    await reader.catch_up()
+    assert reader.waits_for == 0
 
 
 async def test_a_counter_older_than_its_documents_is_brought_up_to_them() -> None:

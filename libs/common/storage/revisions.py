@@ -9,17 +9,15 @@ grows: who updates one asks for a lower revision in the condition, so that a mes
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from itertools import chain
 
 from pymongo import IndexModel, ReturnDocument, UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.common import clock
 from libs.common.storage.mongo import Collection, Document, reached
-from libs.common.wire.base import chunks
 from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
 
 SETTLED_MS = 60_000
@@ -28,7 +26,7 @@ server may go on with a write which its client gave up, is how far the clocks of
 WRITE_MS = 20_000
 """A write that took longer gets new numbers before it is acknowledged: readers may have ceased to wait for its own."""
 NUMBERS = 5_000
-"""Numbers in one question for those that were missing."""
+"""Missing numbers that are asked for one by one; a gap of more is asked for as a range."""
 
 COUNTERS = Collection("counters")
 INDEX = IndexModel([("revision", 1)])
@@ -149,18 +147,33 @@ class Revisions:
 
     async def _arrived(self, late: Sequence[Gap], limit: int, fields: Document) -> list[Document]:
         """At most ``limit`` of those that have come, in order of revisions."""
-        numbers = list(chain.from_iterable(range(gap.first, gap.last + 1) for gap in late))
         found: list[Document] = []
-        for some in chunks(numbers, NUMBERS):
-            query = self._documents.find({"revision": {"$in": some}}, fields).sort("revision", 1)
+        for some in _questions(late):
+            query = self._documents.find({"revision": some}, fields).sort("revision", 1)
             found += await query.limit(limit - len(found)).to_list()
-            if len(found) >= limit:
+            if len(found) == limit:
                 break
         return found
 
     async def _after(self, after: int, limit: int, fields: Document) -> list[Document]:
         query = self._documents.find({"revision": {"$gt": after}}, fields).sort("revision", 1)
         return await query.limit(limit).to_list()
+
+
+def _questions(late: Iterable[Gap]) -> Iterator[Document]:
+    """Conditions for all numbers of the gaps, in their order: a wide gap alone, narrow ones together."""
+    numbers: list[int] = []
+    for gap in late:
+        is_wide = gap.last - gap.first >= NUMBERS
+        if numbers and (is_wide or len(numbers) >= NUMBERS):
+            yield {"$in": numbers}
+            numbers = []
+        if is_wide:
+            yield {"$gte": gap.first, "$lte": gap.last}
+        else:
+            numbers += range(gap.first, gap.last + 1)
+    if numbers:
+        yield {"$in": numbers}
 
 
 def _gaps(after: int, page: Sequence[Document], now_ms: int) -> list[Gap]:
