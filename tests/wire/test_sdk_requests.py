@@ -297,5 +297,10 @@ async def test_the_documentation_shows_both(running: Running) -> None:
         operation = spec["paths"][f"/1/{path}"]["post"]
         assert parameter in {each["name"] for each in operation["parameters"]}
         assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
+        form = operation["requestBody"]["content"]["application/json"]["schema"]
+        assert form == {"$ref": "#/components/schemas/JsonInputs"}
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         assert schema == {"$ref": f"#/components/schemas/{model}"}
+    forms = spec["components"]["schemas"]
+    assert {"urls", "samples", "image_ids", "images"} <= set(forms["JsonInputs"]["properties"])
+    assert {"image", "image_id", "bucket", "face_bounding_boxes"} <= set(forms["Entry"]["properties"])

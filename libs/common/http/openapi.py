@@ -98,7 +98,8 @@ def _operation(path: str, tag: str, route: Route, schemas: dict[str, Any]) -> di
     elif route.consumes != ("application/json",):
         operation["requestBody"] = {
             "required": True,
-            "content": {kind: {"schema": {}} for kind in route.consumes},
+            "content": {kind: {"schema": {}} for kind in route.consumes}
+            | (_json(_schema(route.form, schemas)) if route.form else {}),
         }
     return operation
 

@@ -100,7 +100,8 @@ class Call:
 
 @dataclass(frozen=True)
 class Route:
-    """One declared route; ``query``, ``body`` and ``answer`` are the models its documentation shows.
+    """One declared route; ``query``, ``body`` and ``answer`` are the models its documentation shows, and ``form`` that
+    of the JSON among the types it ``consumes``.
 
     A ``socket`` is a WebSocket, and says itself that an account is missing.
     """
@@ -115,6 +116,7 @@ class Route:
     answer: Any | None
     consumes: tuple[str, ...]
     socket: bool = False
+    form: Any | None = None
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         given: dict[str, Any] = {}
@@ -146,7 +148,7 @@ class Routes:
     def get(self, path: str, **options: Any) -> Callable[[M], M]:
         """Options of every verb: ``status`` (200), ``public`` (True: also on the gateway), ``answer`` (a model
         for the documentation when the annotation does not say it), ``consumes`` (content types of the body),
-        ``socket`` (True: a WebSocket)."""
+        ``form`` (the model of the JSON among them), ``socket`` (True: a WebSocket)."""
         return self._add("GET", path, **options)
 
     def post(self, path: str, **options: Any) -> Callable[[M], M]:
@@ -174,11 +176,13 @@ def _route(
     answer: Any = None,
     consumes: tuple[str, ...] = (JSON,),
     socket: bool = False,
+    form: Any = None,
 ) -> Route:
     hints = get_type_hints(run)
     returned = hints.get("return")
     documented = answer or (returned if inspect.isclass(returned) and issubclass(returned, BaseModel) else None)
-    return Route(method, path, run, status, public, hints.get("query"), hints.get("body"), documented, consumes, socket)
+    query, body = hints.get("query"), hints.get("body")
+    return Route(method, path, run, status, public, query, body, documented, consumes, socket, form)
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
