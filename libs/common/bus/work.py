@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -44,6 +45,8 @@ LIVES = 2
 """Workers that a request may take down with it before it is given up."""
 ANSWER, ERROR = "answer", "error"
 CLAIM, DEADLINE, STATUS, RETRY_AFTER = "mien-claim", "mien-deadline-ms", "mien-status", "mien-retry-after-s"
+ANSWER_S = 1.0
+"""Beyond the deadline, for the answer of a worker that gave up at it. Without one by then nobody had begun."""
 REDRIVEN_S = 600.0
 """For a dead letter that was redriven: nobody waits for it."""
 REPLIES = "amq.rabbitmq.reply-to"
@@ -109,22 +112,27 @@ class WorkCalls:
         return {}
 
     async def call(self, name: str, request: bytes, timeout_s: float) -> bytes:
-        """The packed answer to a packed request. Raises as :func:`remote_work` says."""
-        limit = asyncio.timeout(timeout_s)
+        """The packed answer to a packed request. Raises as :func:`remote_work` says.
+
+        A worker that has begun answers at the deadline at the latest, that it gave up. Without an answer nobody has, or
+        nobody lived: either way the request is dropped by now, and may be sent again.
+        """
+        limit, deadline_ms = asyncio.timeout(timeout_s + ANSWER_S), clock.now_ms() + int(timeout_s * 1000)
         try:
             async with limit:
                 with tracing.span(name, "client"):
-                    return await self._call(name, request, timeout_s)
+                    return await self._call(name, request, deadline_ms)
         except TimeoutError:
             if not limit.expired():
                 raise
             metrics.UNANSWERED.labels(f"work.{name}").inc()
-            raise MienError(Code.REQUEST_TIMEOUT, f"{name} took over {timeout_s:g} s") from None
+            detail = f"no worker had time for {name} within {timeout_s:g} s"
+            raise MienError(Code.OVERLOADED, detail, retry_after_s=math.ceil(timeout_s)) from None
 
-    async def _call(self, name: str, request: bytes, timeout_s: float) -> bytes:
+    async def _call(self, name: str, request: bytes, deadline_ms: int) -> bytes:
         body, headers = await self._parcels.wrap(request)
         try:
-            answer = await self._ask(name, _request(name, body, headers, timeout_s))
+            answer = await self._ask(name, _request(name, body, headers, deadline_ms))
         finally:
             self._drop(headers.get(CLAIM))
         try:
@@ -192,9 +200,10 @@ async def _dropped(claims: Claims, claim: str) -> None:
 def remote_work(port: type[P], calls: WorkCalls, timeout_s: float = 60.0) -> P:
     """``port`` as served by whatever workers there are.
 
-    Every method raises what a worker raised, OVERLOADED when too much waits for workers, REQUEST_TIMEOUT when none
-    answered in time, ENGINE_FAILED when the request ended every worker that had it, STORE_UNAVAILABLE when the broker
-    or the object store is away or no worker has ever been there, INTERNAL when the answer is not the port's.
+    Every method raises what a worker raised, OVERLOADED when too much waits for workers or none had time for it,
+    REQUEST_TIMEOUT when one began and did not end in time, ENGINE_FAILED when the request ended every worker that had
+    it, STORE_UNAVAILABLE when the broker or the object store is away or no worker has ever been there, INTERNAL when
+    the answer is not the port's.
     """
     members = {name: _asked(method, calls, timeout_s) for name, method in methods(port).items()}
     return cast("P", type(f"RemoteWork{port.__name__}", (), members)())
@@ -207,13 +216,13 @@ def _asked(method: Method, calls: WorkCalls, timeout_s: float) -> Callable[..., 
     return call
 
 
-def _request(name: str, body: bytes, headers: dict[str, Any], timeout_s: float) -> aio_pika.Message:
+def _request(name: str, body: bytes, headers: dict[str, Any], deadline_ms: int) -> aio_pika.Message:
     now_ms, request_id = clock.now_ms(), new_id()
     notes = {
         envelope.ID: request_id,
         envelope.REQUEST: observability.REQUEST.get() or new_request_id(),
         envelope.PUBLISHED: now_ms,
-        DEADLINE: now_ms + int(timeout_s * 1000),
+        DEADLINE: deadline_ms,
     }
     if account := observability.ACCOUNT.get():
         notes[envelope.ACCOUNT] = account
@@ -223,7 +232,7 @@ def _request(name: str, body: bytes, headers: dict[str, Any], timeout_s: float) 
         type=name,
         correlation_id=request_id,
         reply_to=REPLIES,
-        expiration=timeout_s,
+        expiration=max(0, deadline_ms - now_ms) / 1000,
         content_type=envelope.MSGPACK,
     )
 
