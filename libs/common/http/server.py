@@ -285,15 +285,49 @@ async def _metrics(_: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
+class _Protocol(web.RequestHandler):
+    """One connection. What is no HTTP meets no middleware; aiohttp's refusal of it leaves in the contract's words."""
+
+    __slots__ = ()
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        super().handle_error(request, status, exc, message)  # logs, and raises when an answer has begun
+        if status == 400:
+            reason = (message or "").partition("\n")[0].rstrip(": ")  # what follows quotes the request
+            response = _error(MienError(Code.BAD_HEADER, f"the request is no HTTP: {utf8(reason)[:200]}"))
+        else:
+            response = _error(MienError(Code.INTERNAL, "the failure was logged", status=status))
+        response.headers[REQUEST_ID_HEADER] = new_request_id()
+        response.force_close()  # nobody knows where the next request would begin
+        return response
+
+
+class _Server(web.Server):
+    def __call__(self) -> web.RequestHandler:
+        return _Protocol(self, loop=self._loop, **self._kwargs)
+
+
+class _Runner(web.AppRunner):
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return _Server(made.request_handler, request_factory=made.request_factory, **made._kwargs)
+
+
 class Servers:
     """The listening applications of one process."""
 
     def __init__(self) -> None:
-        self._runners: list[web.AppRunner] = []
+        self._runners: list[_Runner] = []
 
     async def start(self, app: web.Application, host: str, port: int) -> int:
         """Serve ``app``; port 0 takes a free one. Returns the port. Raises OSError when it is taken."""
-        runner = web.AppRunner(
+        runner = _Runner(
             app,
             max_line_size=MAX_LINE_BYTES,
             keepalive_timeout=IDLE_S,

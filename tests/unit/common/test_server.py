@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
+import orjson
 import pytest
 
 from libs.common.errors import Code
@@ -110,6 +111,34 @@ async def test_a_head_that_does_not_come_is_hung_up_on(edge: Edge, monkeypatch: 
     assert await asyncio.wait_for(reader.read(), 5) == b""
     writer.close()
     await servers.stop()
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost: edge\r\nLuna-Account-Id : s3cr3t\r\n\r\n",
+        b"GET /version HTTP/1.1\r\nHost: edge\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
+        b"POST /1/things HTTP/1.1\r\nHost: edge\r\nContent-Length: s3cr3t\r\n\r\n",
+    ],
+    ids=["tls", "space", "long", "length"],
+)
+async def test_what_is_no_http_is_refused_in_the_contracts_words(port: int, request_: bytes) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(request_)
+
+    head, _, body = (await asyncio.wait_for(reader.read(), 5)).partition(b"\r\n\r\n")
+
+    assert head.startswith((b"HTTP/1.0 400 ", b"HTTP/1.1 400 "))
+    assert b"Content-Type: application/json" in head
+    assert b"Luna-Request-Id: " in head
+    refusal = orjson.loads(body)
+    assert (refusal["error_code"], set(refusal)) == (
+        Code.BAD_HEADER.number,
+        {"error_code", "desc", "detail", "link"},
+    )
+    assert "s3cr3t" not in refusal["detail"]
+    writer.close()
 
 
 async def test_a_caller_that_hangs_up_in_its_body_is_no_error_of_ours(
