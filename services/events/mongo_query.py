@@ -6,11 +6,10 @@ scalars, or null.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
-from libs.common.storage.mongo import Condition, Document
+from libs.common.storage.mongo import Condition, Document, literally
 from services.events.columns import EVENT_ID, Column, Kind
 from services.events.filters import All, Compare, Contains, Either, Empty, NoneOf, OneOf, Predicate
 from services.events.ports import Order
@@ -70,7 +69,7 @@ def _compiled(predicate: Predicate) -> Condition:
             test = {f"${comparison}": value}
             return {column.name: {"$elemMatch": test} if column.array else test}
         case Contains(column, text):
-            return {folded(column): {"$regex": _literally(text)}}
+            return {folded(column): {"$regex": literally(text)}}
 
 
 def _joined(conditions: Sequence[Condition]) -> Condition:
@@ -85,11 +84,6 @@ def _joined(conditions: Sequence[Condition]) -> Condition:
         else:
             others.append({field: test})
     return {"$and": [joined, *others]} if others else joined
-
-
-def _literally(text: str) -> str:
-    """A pattern that finds ``text``. One that holds NUL is refused by the server, so it is written as an escape."""
-    return re.escape(text).replace("\\\0", r"\x00").replace("\0", r"\x00")
 
 
 def _key(groups: Sequence[tuple[str, Column]]) -> Any:

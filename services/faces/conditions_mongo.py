@@ -3,13 +3,12 @@ every server (docs/decisions/004): an element of an array is asked for by ``$in`
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
 from libs.common.errors import Code, MienError
-from libs.common.storage.mongo import Document
+from libs.common.storage.mongo import Document, literally
 from libs.common.wire.base import Wire
 from services.faces.conditions import MAX_TEXTS, ms
 
@@ -18,11 +17,6 @@ Condition = tuple[str, str, Callable[[Any], Any]]
 
 MAX_IDS = 100_000
 """Ids in one filter; a query may have 16 MiB."""
-
-
-def _literally(text: str) -> str:
-    """A pattern for ``text`` as it stands. A pattern may hold no NUL itself."""
-    return re.escape(text).replace("\0", r"\x00")
 
 
 def _texts(values: list[str]) -> list[str]:
@@ -40,7 +34,7 @@ def _bounded(values: list[str], most: int) -> list[str]:
 
 
 FACE_CONDITIONS: dict[str, Condition] = {
-    "user_data": ("folded", "$regex", lambda text: _literally(text.casefold())),
+    "user_data": ("folded", "$regex", lambda text: literally(text.casefold())),
     "event_id": ("event_id", "$eq", str),
     "list_id": ("lists", "$in", lambda list_id: [list_id]),
     "face_ids": ("_id", "$in", _ids),
@@ -53,7 +47,7 @@ FACE_CONDITIONS: dict[str, Condition] = {
 }
 
 LIST_CONDITIONS: dict[str, Condition] = {
-    "user_data": ("user_data", "$regex", _literally),
+    "user_data": ("user_data", "$regex", literally),
     "user_data__eq": ("user_data", "$eq", str),
     "create_time__gte": ("create_ms", "$gte", ms),
     "create_time__lt": ("create_ms", "$lt", ms),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import re
-
 from pymongo import DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from libs.common.ids import Id
 from libs.common.storage import mongo
-from libs.common.storage.mongo import Collection, Document, Owned, reached
+from libs.common.storage.mongo import Collection, Document, Owned, literally, reached
 from libs.common.wire.base import Page
 from libs.common.wire.handlers import Handler, HandlerFilter
 from services.handlers.stored import dump, folded, load
@@ -86,12 +84,7 @@ def _document(handler: Handler) -> Document:
 def _condition(where: HandlerFilter) -> Document:
     condition: Document = {}
     if where.description is not None:
-        condition["description_folded"] = {"$regex": _literally(folded(where.description))}
+        condition["description_folded"] = {"$regex": literally(folded(where.description))}
     if where.handler_type is not None:
         condition["handler_type"] = where.handler_type
     return condition
-
-
-def _literally(text: str) -> str:
-    """A pattern for ``text`` as it stands. A pattern may hold no NUL itself."""
-    return re.escape(text).replace("\0", r"\x00")

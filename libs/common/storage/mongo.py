@@ -6,6 +6,7 @@ was interrupted has an unknown end: repeating it by id is harmless.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,7 +93,7 @@ def reached() -> Iterator[None]:
         if not _is_passing(failure):
             raise
         detail = f"MongoDB: {type(failure).__name__}; whether the write was made is not known, repeating it is safe"
-        raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1) from failure
+        raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1) from None  # it quotes documents
 
 
 def _is_passing(failure: PyMongoError) -> bool:
@@ -103,6 +104,11 @@ def _is_passing(failure: PyMongoError) -> bool:
         refused = [error for error in details.get("writeErrors", []) if error["code"] != DUPLICATE]
         return bool(details.get("writeConcernErrors")) and not refused
     return isinstance(failure, OperationFailure) and failure.code in NOT_WRITABLE
+
+
+def literally(text: str) -> str:
+    """A pattern of ``$regex`` for ``text`` as it stands. A pattern may hold no NUL itself."""
+    return re.escape(text).replace("\0", r"\x00")
 
 
 class Owned:
