@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from libs.common import tracing
 from libs.common.errors import Code, MienError
-from libs.common.http.peers import Peers
+from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers
 from libs.common.http.routes import MSGPACK, Call, Reply, Routes, outgoing_headers
 from libs.common.wire.base import fault, pack
 
@@ -125,7 +125,11 @@ class _Caller:
         for address in self._peers.in_turn():
             try:
                 return await self._post(address + path, body)
+            except NOT_SENT as gone:
+                self._peers.away(address)
+                failure = gone
             except TimeoutError:
+                self._peers.away(address)
                 raise MienError(Code.REQUEST_TIMEOUT, f"{path} took over {self._timeout_s:g} s") from None
             except aiohttp.ClientError as gone:
                 self._peers.away(address)
@@ -134,7 +138,7 @@ class _Caller:
 
     async def _post(self, url: str, body: bytes) -> bytes:
         headers = {"Content-Type": MSGPACK, **outgoing_headers()}
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s, sock_connect=CONNECT_S)
         async with self._session.post(url, data=io.BytesIO(body), headers=headers, timeout=timeout) as answer:
             raw = await answer.read()
             if answer.status >= 400:

@@ -9,11 +9,14 @@ import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 from yarl import URL
 
+from libs.common.http.peers import CONNECT_S
 from libs.common.http.routes import WORDS
 from libs.common.http.sockets import LEAVING, SLOW, Ending, accept, close, first_of, listen, send
 
 SLOW_S = 10.0
 """How long a caller may not take a frame. The service waits for the gateway, not for the caller behind it."""
+UPGRADE_S = 30.0
+"""In which the service must have taken a socket, or refused it."""
 GONE = Ending(WSCloseCode.SERVICE_RESTART, "the process behind the gateway went away; resume with the last cursor")
 
 
@@ -32,7 +35,8 @@ class Carrier:
     async def carry(self, request: web.Request, target: URL, headers: Mapping[str, str]) -> web.WebSocketResponse:
         """Carry frames until one side ends. Raises aiohttp.ClientError when the service does not take it."""
         if self._session is None:
-            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0))
+            upgrade = aiohttp.ClientTimeout(total=UPGRADE_S, sock_connect=CONNECT_S)
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=upgrade)
         async with self._session.ws_connect(
             target, params=request.query, headers=headers, compress=0, max_msg_size=0
         ) as service:

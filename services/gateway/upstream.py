@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from libs.common.errors import Code, MienError
-from libs.common.http.peers import Peers
+from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers
 from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes, outgoing_headers
 from libs.common.http.sockets import is_upgrade
 from services.gateway.paths import PREFIX, SHORTCUTS
@@ -35,6 +35,10 @@ HOP_BY_HOP = {
     REQUEST_ID_HEADER.lower(),
     *(f"sec-websocket-{part}" for part in ("accept", "extensions", "key", "protocol", "version")),
 }
+READING = {"GET", "HEAD"}
+"""Methods that change nothing: they may be asked of another process, whatever became of them."""
+PATIENCE = aiohttp.ClientTimeout(total=300, sock_connect=CONNECT_S)
+"""For one call, its body and its answer."""
 
 
 class Table(Routes):
@@ -80,13 +84,21 @@ class Outside(Inside):
         for address in self.peers.in_turn():
             try:
                 return await self._carried(request, address)
-            except TimeoutError:
-                raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
-            except aiohttp.ClientError as gone:
+            except NOT_SENT as gone:
                 self.peers.away(address)
                 failure = gone
-                if request.method != "GET" and not isinstance(gone, aiohttp.ClientConnectorError):
-                    break  # it may have been done, and its body has been read
+            except TimeoutError:
+                self.peers.away(address)
+                raise MienError(Code.REQUEST_TIMEOUT, f"{request.method} {request.path}") from None
+            except aiohttp.ClientError as gone:
+                if (broken := request.content.exception()) is not None:
+                    raise broken from None  # what the caller sent, which is no fault of the process
+                self.peers.away(address)
+                failure = gone
+                if request.method not in READING:
+                    # its body has been read; and no time to come back, at which callers would have it done again
+                    detail = f"{request.path}: {type(gone).__name__}; whether it was done is not known"
+                    raise MienError(Code.CONNECTION, detail) from None
         detail = f"{request.path}: {type(failure).__name__}"
         raise MienError(Code.CONNECTION, detail, status=503, retry_after_s=1) from None
 
@@ -101,8 +113,16 @@ class Outside(Inside):
                 return await request.app[CARRIER].carry(request, target, headers)
             # refused: asked again without the upgrade, the service says why
         body = request.content if request.can_read_body else None
+        if body is not None and request.content_length is not None and "Content-Encoding" not in request.headers:
+            headers["Content-Length"] = str(request.content_length)  # a body that says nothing counts as a large one
         async with self.session.request(
-            request.method, target, params=request.query, headers=headers, data=body, allow_redirects=False
+            request.method,
+            target,
+            params=request.query,
+            headers=headers,
+            data=body,
+            allow_redirects=False,
+            timeout=PATIENCE,
         ) as answer:
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
             return web.Response(body=await answer.read(), status=answer.status, headers=kept)

@@ -14,6 +14,10 @@ from libs.common.errors import Code, MienError
 
 AWAY_S = 2.0
 """How long one that could not be reached is asked last."""
+CONNECT_S = 2.0
+"""In which a process must take a connection; a machine that is gone would not refuse it for minutes."""
+NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
+"""Failures before anything was sent: whatever was asked has not been done."""
 HEALTH_S = 3.0
 """In which a process must say how it is."""
 
@@ -34,7 +38,7 @@ class Peers:
         return sorted(rotated, key=lambda address: self._away_until.get(address, 0.0) > now)
 
     def away(self, address: str) -> None:
-        """Remember that ``address`` could not be reached."""
+        """Remember that ``address`` could not be reached, or did not answer."""
         self._away_until[address] = time.monotonic() + AWAY_S
 
 

@@ -1,0 +1,159 @@
+"""Equal processes behind a door, of which one is gone, frozen or dies: what callers are told, and who is asked next."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import zlib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Protocol
+
+import aiohttp
+import pytest
+
+from libs.common.http.peers import Peers
+from libs.common.http.routes import Call, Routes
+from libs.common.http.server import Servers, build_app
+from libs.common.ids import new_id
+from libs.common.rpc import expose, remote
+from services.gateway import app as gateway
+from services.gateway.upstream import outside
+
+ACCOUNT = {"Luna-Account-Id": new_id()}
+PATIENCE_S = 30
+
+
+class Things(Protocol):
+    async def name(self) -> str: ...
+
+
+class Named:
+    """Satisfies Things."""
+
+    async def name(self) -> str:
+        return "one"
+
+
+async def healthy() -> dict[str, object]:
+    return {}
+
+
+def things(lengths: list[int | None]) -> Routes:
+    """A service; ``lengths`` collects what the bodies that come say of their length."""
+    routes = Routes("things", "/1")
+
+    @routes.get("/things")
+    async def find(call: Call) -> dict[str, str]:
+        return {"name": "one"}
+
+    @routes.post("/things")
+    async def add(call: Call) -> dict[str, int]:
+        lengths.append(call.request.content_length)
+        return {"bytes": len(await call.request.read())}
+
+    return routes
+
+
+@pytest.fixture
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def servers() -> AsyncIterator[Servers]:
+    opened = Servers()
+    yield opened
+    await opened.stop()
+
+
+@asynccontextmanager
+async def dying() -> AsyncIterator[str]:
+    """A process that takes a request and ends before it has answered."""
+
+    async def end(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.transport.abort()
+
+    async with await asyncio.start_server(end, "127.0.0.1", 0) as server:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+@contextmanager
+def gone() -> Iterator[str]:
+    """A machine that answers nothing, not even that it takes no connection."""
+    with socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        deaf.listen(0)
+        with socket.create_connection(deaf.getsockname()):  # its queue is full: the next ones are passed over
+            yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
+
+
+async def door(servers: Servers, session: aiohttp.ClientSession, routes: Routes, addresses: list[str]) -> str:
+    table = outside(routes, Peers(addresses), session)
+    return f"http://127.0.0.1:{await servers.start(gateway.build({'things': table}, healthy, 1000), '127.0.0.1', 0)}/6"
+
+
+async def served(servers: Servers, routes: Routes) -> str:
+    app = build_app("things", [("/1", routes), ("", expose(Things, Named()))], healthy)
+    return f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"
+
+
+async def test_what_may_have_been_done_is_neither_repeated_nor_said_to_be_worth_it(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    lengths: list[int | None] = []
+    routes = things(lengths)
+    well = await served(servers, routes)
+    async with dying() as ending:
+        url = await door(servers, session, routes, [ending, well])
+        async with session.post(f"{url}/things", data=b"one", headers=ACCOUNT) as answer:
+            assert (answer.status, (await answer.json())["error_code"]) == (502, 11)
+            assert "Retry-After" not in answer.headers
+        assert lengths == []
+
+
+async def test_what_only_reads_is_asked_of_the_next(servers: Servers, session: aiohttp.ClientSession) -> None:
+    routes = things([])
+    well = await served(servers, routes)
+    async with dying() as ending:
+        url = await door(servers, session, routes, [ending, well])
+        async with session.get(f"{url}/things", headers=ACCOUNT) as answer:
+            assert (answer.status, await answer.json()) == (200, {"name": "one"})
+
+
+async def test_a_machine_that_is_gone_costs_its_callers_a_moment(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    lengths: list[int | None] = []
+    routes = things(lengths)
+    well = await served(servers, routes)
+    with gone() as silent:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await remote(Things, Peers([silent, well]), session).name() == "one"
+            url = await door(servers, session, routes, [silent, well])
+            async with session.post(f"{url}/things", data=b"one", headers=ACCOUNT) as answer:
+                assert (answer.status, await answer.json()) == (200, {"bytes": 3}), "nothing had been sent"
+
+
+async def test_the_length_of_a_body_goes_along(servers: Servers, session: aiohttp.ClientSession) -> None:
+    """Without it the service would take room for a large one, and turn away others."""
+    lengths: list[int | None] = []
+    routes = things(lengths)
+    url = await door(servers, session, routes, [await served(servers, routes)])
+    packed = {"Content-Encoding": "deflate", **ACCOUNT}
+    for data, headers in ((b"x" * 700, ACCOUNT), (zlib.compress(b"x" * 700), packed)):
+        async with session.post(f"{url}/things", data=data, headers=headers) as answer:
+            assert await answer.json() == {"bytes": 700}
+    assert lengths == [700, None]
+
+
+async def test_a_body_that_cannot_be_read_is_the_callers_fault(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    routes = things([])
+    url = await door(servers, session, routes, [await served(servers, routes)])
+    packed = {"Content-Encoding": "deflate", **ACCOUNT}
+    async with session.post(f"{url}/things", data=b"x" * 700, headers=packed) as answer:
+        assert (answer.status, (await answer.json())["error_code"]) == (400, 12022)
