@@ -120,7 +120,8 @@ class MienError(Exception):
     """A failure the caller can understand: a code, and a detail that names ids, fields and limits.
 
     ``status`` overrides the code's usual HTTP status where the contract asks for it: the same missing
-    list is 404 in a path and 400 in a body.
+    list is 404 in a path and 400 in a body. ``retry_after_s`` (seconds) says that sending the same again does no harm;
+    clients do that by themselves, so an end that is not known must not carry it where an id was made on the way.
     """
 
     def __init__(self, code: Code, detail: str = "", *, status: int | None = None, retry_after_s: int | None = None):

@@ -22,7 +22,7 @@ from services.handlers.ports import HandlerStore, Services
 from services.handlers.raw import RawEvent, event_of, told_of
 from services.handlers.records import emitted
 from services.handlers.secrets import opened, sealed
-from services.handlers.steps.storing import save
+from services.handlers.steps.storing import OPEN, save
 from services.handlers.steps.telling import notice
 
 REPLACES = 10
@@ -176,5 +176,10 @@ class Handlers:
         event = event_of(account, handler_id, raw)
         event_rules.check(account, event)
         notices = [notice(EVENTS_NOTIFY, handler_id, [told_of(event, raw)])]
-        await save(self._services, account, [event], notices, wait=wait)
+        try:
+            await save(self._services, account, [event], notices, wait=wait)
+        except MienError as failure:
+            if failure.code in OPEN and raw.event_id is None:
+                failure.retry_after_s = None  # sent again without an id, it would be another event
+            raise
         return event

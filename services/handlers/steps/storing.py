@@ -164,6 +164,8 @@ async def store_events(emission: Emission, services: Services) -> None:
         except MienError as failure:
             if failure.code in OPEN:
                 emission.settle()
+            if emission.is_settled:
+                failure.retry_after_s = None  # sent again, the pictures would become other events beside these
             raise
         emission.settle()
 

@@ -139,13 +139,14 @@ async def test_a_caller_that_hangs_up_while_events_are_saved_loses_neither_them_
     ("code", "kept"),
     [(Code.REQUEST_CONFLICT, 0), (Code.OVERLOADED, 0), (Code.STORE_UNAVAILABLE, 2), (Code.REQUEST_TIMEOUT, 2)],
 )
-async def test_pictures_of_events_are_taken_back_only_if_it_is_certain_that_those_are_not_saved(
+async def test_pictures_are_taken_back_and_may_be_sent_again_only_if_it_is_certain_that_their_events_are_not_saved(
     code: Code, kept: int
 ) -> None:
     async def outcome() -> None:
-        raise MienError(code, "no")
+        raise MienError(code, "no", retry_after_s=1)
 
     platform = Saving(outcome)
-    with pytest.raises(MienError):
+    with pytest.raises(MienError) as refusal:
         await emit(platform, PICTURES)
     assert len(platform.stored) == kept
+    assert refusal.value.retry_after_s == (None if kept else 1), "clients send again what says when to come back"
