@@ -15,7 +15,7 @@ from typing import Any
 
 from pymongo import UpdateOne
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import BulkWriteError
+from pymongo.errors import BulkWriteError, OperationFailure
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
@@ -115,7 +115,10 @@ class MongoEventStore:
             except BulkWriteError as failure:
                 details = failure.details or {}
                 errors: list[dict[str, Any]] = details.get("writeErrors", [])
-                if details.get("writeConcernErrors") or any(error["code"] != DUPLICATE for error in errors):
+                if refused := {error["code"] for error in errors} - {DUPLICATE}:
+                    # not as it is: it quotes the documents, and they hold descriptors
+                    raise OperationFailure(f"events were refused: codes {sorted(refused)}", min(refused)) from None
+                if details.get("writeConcernErrors"):
                     raise
                 in_use += [some[error["index"]]["_id"] for error in errors]
         return in_use

@@ -38,6 +38,10 @@ DUPLICATE = 11_000
 """The server's code for a value that a unique index holds already."""
 NOT_WRITABLE = {91, 189, 10107, 11600, 11602, 13435, 13436}
 """The server's codes for a node that is stepping down or is not the primary."""
+OUT_OF_ORDER = {13, 18, 43, 133, 134, 262, 14031}
+"""And for what an operator mends or time does, and is no fault of what was asked: a user who may not (any more), a
+cursor that a failover lost, no member to read from, no majority yet, too long, a full disk."""
+PASSING = NOT_WRITABLE | OUT_OF_ORDER
 
 
 @dataclass(frozen=True)
@@ -101,9 +105,9 @@ def _is_passing(failure: PyMongoError) -> bool:
         return True
     if isinstance(failure, BulkWriteError):
         details = failure.details or {}
-        refused = [error for error in details.get("writeErrors", []) if error["code"] != DUPLICATE]
-        return bool(details.get("writeConcernErrors")) and not refused
-    return isinstance(failure, OperationFailure) and failure.code in NOT_WRITABLE
+        refused = {error["code"] for error in details.get("writeErrors", [])} - {DUPLICATE}
+        return refused <= PASSING and bool(refused or details.get("writeConcernErrors"))
+    return isinstance(failure, OperationFailure) and failure.code in PASSING
 
 
 def literally(text: str) -> str:

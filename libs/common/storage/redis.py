@@ -10,15 +10,18 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from prometheus_client import Counter
+from redis.exceptions import ClusterDownError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 from redis.exceptions import ConnectionError as Away
-from redis.exceptions import MasterDownError, OutOfMemoryError, ReadOnlyError
 from redis.exceptions import TimeoutError as TooSlow
 
 from libs.common.errors import Code, MienError
 
 T = TypeVar("T")
 
-PASSING = (Away, TooSlow, ReadOnlyError, OutOfMemoryError, MasterDownError)
+PASSING = (Away, TooSlow, ReadOnlyError, OutOfMemoryError, ClusterDownError)
+NOT_SAVING = ("MISCONF", "NOREPLICAS")
+"""How Redis refuses to write when its disk is full or broken, or it has too few replicas; redis-py has no exceptions of
+their own for them."""
 PATIENCE_S = 0.5
 """What a use that one can do without may cost a call; Redis answers in a tenth of a millisecond."""
 REST_S = 1.0
@@ -33,9 +36,17 @@ def reached() -> Iterator[None]:
     """Trouble on the way to the server, or in it, leaves as STORE_UNAVAILABLE; any other failure as it is."""
     try:
         yield
-    except PASSING as failure:
+    except RedisError as failure:
+        if not _is_passing(failure):
+            raise
         detail = f"Redis: {type(failure).__name__}; whether it was done is not known, repeating it is safe"
         raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1) from failure
+
+
+def _is_passing(failure: RedisError) -> bool:
+    if isinstance(failure, PASSING):
+        return True
+    return isinstance(failure, ResponseError) and any(word in str(failure) for word in NOT_SAVING)
 
 
 class Spared:
@@ -53,7 +64,7 @@ class Spared:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 answer = await command()
-        except (*PASSING, OSError, TimeoutError) as failure:
+        except (RedisError, OSError, TimeoutError) as failure:  # whatever it is, one can do without
             self._resting_until = time.monotonic() + REST_S
             if not self._is_away:
                 log.warning("%s goes on without Redis: %s", self._use, type(failure).__name__)
