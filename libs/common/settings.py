@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit, urlunsplit
 
-from pydantic import AliasChoices, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -19,7 +20,31 @@ from pydantic_settings import (
 
 from libs.common.wire.base import Commas
 
-Addresses = Annotated[list[str], NoDecode, Commas]
+
+def _address(*schemes: str) -> AfterValidator:
+    """Checks that a setting is a URL with one of ``schemes`` and a host: clients fail at others late, or in silence."""
+
+    def check(value: str | SecretStr) -> str | SecretStr:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if urlsplit(text).scheme not in schemes or not urlsplit(text).hostname:
+            raise ValueError(f"should be an address such as {schemes[0]}://host")
+        return value
+
+    return AfterValidator(check)
+
+
+def _network(text: str) -> str:
+    """Raises ValueError naming it."""
+    ip_network(text, strict=False)
+    return text
+
+
+def _upper(value: Any) -> Any:
+    return value.upper() if isinstance(value, str) else value
+
+
+HTTP = ("http", "https")
+Addresses = Annotated[list[Annotated[str, _address(*HTTP)]], NoDecode, Commas]
 
 HIDDEN = "***"
 
@@ -100,7 +125,7 @@ class FetchSettings(FromEnvironment):
     model_config = SettingsConfigDict(env_prefix="MIEN_FETCH_")
 
     allow_urls: bool = Field(default=False, description="fetch pictures from, and make callbacks to, users' URLs")
-    allow_networks: Annotated[list[str], NoDecode, Commas] = Field(
+    allow_networks: Annotated[list[Annotated[str, AfterValidator(_network)]], NoDecode, Commas] = Field(
         default=[], description="private CIDR ranges that may be fetched from all the same, e.g. 192.168.7.0/24"
     )
     max_bytes: int = Field(default=32 * 1024 * 1024, ge=1, description="of one fetched picture")
@@ -139,10 +164,16 @@ class StorageSettings(FromEnvironment):
 
     data_dir: Path = Field(default=Path("data"), description="folder of every embedded store")
     durable: bool = Field(default=True, description="wait for the disk on every commit")
-    bus_url: SecretStr | None = Field(default=None, description="amqp://user:password@host/vhost; else SQLite")
+    bus_url: Annotated[SecretStr, _address("amqp", "amqps")] | None = Field(
+        default=None, description="amqp://user:password@host/vhost; else SQLite"
+    )
     mongo_url: SecretStr | None = Field(default=None, description="mongodb://host/database; else SQLite")
-    redis_url: SecretStr | None = Field(default=None, description="redis://host/0; else SQLite and memory")
-    s3_url: str | None = Field(default=None, description="endpoint of any S3 server; else files")
+    redis_url: Annotated[SecretStr, _address("redis", "rediss")] | None = Field(
+        default=None, description="redis://host/0; else SQLite and memory"
+    )
+    s3_url: Annotated[str, _address(*HTTP)] | None = Field(
+        default=None, description="endpoint of any S3 server; else files"
+    )
     s3_bucket: str = Field(default="mien", description="must exist, or be creatable by `mien migrate`")
     s3_region: str = Field(default="us-east-1", description="as the S3 server wants it in signatures")
     s3_key: SecretStr | None = Field(default=None, description="access key id")
@@ -182,7 +213,9 @@ class Settings(FromEnvironment):
         default=0, ge=0, le=100_000, description="requests a second that the gateway takes from one account; 0 = any"
     )
     rate_burst: int = Field(default=100, ge=1, le=1_000_000, description="of them at once, before the rate counts")
-    log_level: str = Field(default="WARNING", description="DEBUG, INFO, WARNING or ERROR")
+    log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
+        default="WARNING", description="DEBUG, INFO, WARNING or ERROR"
+    )
     log_format: Literal["json", "text"] = Field(default="json", description="lines for machines or for people")
     traces_url: str | None = Field(
         default=None, description="OTLP/HTTP, e.g. http://collector:4318/v1/traces; else off"

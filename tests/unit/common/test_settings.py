@@ -67,3 +67,25 @@ def test_the_command_line_prints_what_is_in_effect_as_an_environment_has_it(monk
     assert (lines["MIEN_DURABLE"], lines["MIEN_MONGO_URL"]) == ("true", "")
     as_json = CliRunner().invoke(app, ["config", "--json"])
     assert json.loads(as_json.stdout)["MIEN_FACES_URLS"] == ["http://a:1", "http://b:2"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("MIEN_BUS_URL", "broker:5672"),
+        ("MIEN_BUS_URL", "http://s3cr3t@broker"),
+        ("MIEN_REDIS_URL", "cache:6379/0"),
+        ("MIEN_S3_URL", "s3.example"),
+        ("MIEN_FACES_URLS", "http://a:1,b:2"),
+        ("MIEN_FETCH_ALLOW_NETWORKS", "10.0.0.0/8,ours"),
+        ("MIEN_LOG_LEVEL", "loud"),
+    ],
+)
+def test_a_setting_that_would_fail_late_or_in_silence_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    refused = CliRunner().invoke(app, ["config"])
+    assert (refused.exit_code, "s3cr3t" in refused.output) == (2, False)
+    field = name.removeprefix("MIEN_").removeprefix("FETCH_").lower()
+    assert field in refused.output.lower()
