@@ -215,6 +215,9 @@ class Link:
             except asyncio.CancelledError:  # the library also ends its own futures with it
                 if _is_cancelled():
                     raise
+            except Exception as failure:  # whatever it is, without a session nothing goes, and somebody has to hear why
+                self._why = f"{type(failure).__name__}: {failure}"
+                log.exception("%s failed in a way that is not RabbitMQ's", self._name)
             self._failures += 1
             level = logging.WARNING if self._failures == 1 else logging.DEBUG
             log.log(level, "%s is without RabbitMQ (%s); trying until it is there", self._name, self._why)

@@ -21,8 +21,9 @@ from libs.common.errors import MienError
 from libs.common.ids import new_id
 from libs.common.wire.base import fault
 
-MAX_MESSAGE_BYTES = 32 * 1024 * 1024
-"""Of one packed body; publishing more raises BODY_TOO_LARGE."""
+MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of one packed body; publishing more raises BODY_TOO_LARGE. RabbitMQ 4 closes the channel on more, and so would break
+off what everybody else is doing there."""
 DEAD_LETTERS = 10_000
 """Kept per queue; the oldest go first."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 
 import pytest
@@ -9,9 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import BaseModel, ValidationError
 
-from libs.common.bus.port import Backoff, Unreadable, Verdict, reason, verdict
+from libs.common.bus.link import Link, Session
+from libs.common.bus.port import MAX_MESSAGE_BYTES, Backoff, Unreadable, Verdict, reason, verdict
 from libs.common.bus.topology import RETRY_MS, retry_queue
 from libs.common.errors import Code, MienError
+from libs.common.event_rules import MAX_EVENT_BYTES, MAX_NOTICES_BYTES
+from services.handlers.steps.storing import PORTION_BYTES
 
 
 class Picture(BaseModel):
@@ -67,3 +71,24 @@ def test_a_reason_names_the_field_and_quotes_nothing() -> None:
     why = reason(wrong("a descriptor"))
     assert "content" in why
     assert "a descriptor" not in why
+
+
+def test_the_largest_event_with_its_notices_is_a_message_that_rabbitmq_4_takes() -> None:
+    descriptors_and_names = 512 * 1024
+    assert MAX_EVENT_BYTES + MAX_NOTICES_BYTES + descriptors_and_names <= MAX_MESSAGE_BYTES <= 16 * 1024 * 1024
+    assert PORTION_BYTES <= MAX_MESSAGE_BYTES
+
+
+async def test_a_link_that_fails_as_nobody_thought_of_says_why_and_tries_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def furnish(_: Session) -> None: ...
+
+    link = Link("broker-without-a-scheme:5672", furnish, name="odd", patience_s=0.1)
+    await link.start()
+    async with asyncio.timeout(10):
+        while caplog.text.count("odd failed in a way that is not RabbitMQ's") < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    with pytest.raises(MienError, match="ValueError"):
+        link.check()
+    await link.stop()
