@@ -6,6 +6,8 @@ Domain code raises :class:`MienError` (or a subclass); the HTTP edge turns it in
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import Enum
 from typing import Any
 
@@ -145,6 +147,22 @@ class MienError(Exception):
         """The error another process answered with; an unknown number becomes an internal error."""
         code = _BY_NUMBER.get(body.get("error_code", 1), Code.INTERNAL)
         return cls(code, str(body.get("detail", "")), status=status, retry_after_s=retry_after_s)
+
+
+OPEN = frozenset({Code.STORE_UNAVAILABLE, Code.REQUEST_TIMEOUT, Code.CONNECTION, Code.INTERNAL})
+"""Failures after which nobody knows whether what was asked for has been done."""
+
+
+@contextmanager
+def said_once(*, by_id: bool) -> Iterator[None]:
+    """A failure with an open end says no more when to come back, unless the caller chose the ids (``by_id``): asked for
+    again, what gets its id on the way would be another one."""
+    try:
+        yield
+    except MienError as failure:
+        if failure.code in OPEN and not by_id:
+            failure.retry_after_s = None
+        raise
 
 
 def success_body() -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from libs.common import clock
-from libs.common.errors import Code, MienError
+from libs.common.errors import Code, MienError, said_once
 from libs.common.ids import Id, new_id
 from libs.common.wire.base import Page
 from libs.common.wire.faces import (
@@ -56,7 +56,8 @@ class Faces:
         now_ms = self._now_ms()
         copied = await self._copied(account, [draft.attribute for draft in fresh if draft.attribute], now_ms)
         records = [_record(account, draft, copied, now_ms) for draft in fresh]
-        added = iter(await self._store.add_faces(account, records, now_ms) if records else [])
+        with said_once(by_id=all(draft.face_id for draft in fresh)):
+            added = iter(await self._store.add_faces(account, records, now_ms) if records else [])
         return [stored[draft.face_id] if draft.face_id in stored else next(added) for draft in drafts]
 
     async def put_face(self, account: Id, draft: FaceDraft) -> bool:
@@ -163,7 +164,8 @@ class Faces:
         bound(len(drafts), "attributes")
         now_ms = self._now_ms()
         made = [_temporary(account, draft, now_ms) for draft in drafts]
-        await self._temporary.add(account, made, now_ms)
+        with said_once(by_id=all(draft.attribute_id for draft in drafts)):
+            await self._temporary.add(account, made, now_ms)
         return [attribute.attribute_id for attribute in made]
 
     async def put_attribute(self, account: Id, draft: TemporaryAttributeDraft, *, force: bool) -> bool:
@@ -213,7 +215,8 @@ class Faces:
             create_time=moment,
             last_update_time=moment,
         )
-        await self._store.add_list(account, drawn)
+        with said_once(by_id=draft.list_id is not None):
+            await self._store.add_list(account, drawn)
         return drawn.list_id
 
     async def find_lists(self, account: Id, where: ListFilter, page: Page) -> list[FaceList]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from libs.common import clock, event_rules
 from libs.common.bus.topics import EVENTS_NOTIFY
-from libs.common.errors import Code, MienError
+from libs.common.errors import Code, MienError, said_once
 from libs.common.ids import Id, new_id
 from libs.common.sealing import Seal
 from libs.common.wire import handlers as wire
@@ -22,7 +22,7 @@ from services.handlers.ports import HandlerStore, Services
 from services.handlers.raw import RawEvent, event_of, told_of
 from services.handlers.records import emitted
 from services.handlers.secrets import opened, sealed
-from services.handlers.steps.storing import OPEN, save
+from services.handlers.steps.storing import save
 from services.handlers.steps.telling import notice
 
 REPLACES = 10
@@ -71,7 +71,8 @@ class Handlers:
             create_time=moment,
             last_update_time=moment,
         )
-        await self._store.add(handler)
+        with said_once(by_id=False):
+            await self._store.add(handler)
         return handler
 
     async def check(self) -> None:
@@ -176,10 +177,6 @@ class Handlers:
         event = event_of(account, handler_id, raw)
         event_rules.check(account, event)
         notices = [notice(EVENTS_NOTIFY, handler_id, [told_of(event, raw)])]
-        try:
+        with said_once(by_id=raw.event_id is not None):
             await save(self._services, account, [event], notices, wait=wait)
-        except MienError as failure:
-            if failure.code in OPEN and raw.event_id is None:
-                failure.retry_after_s = None  # sent again without an id, it would be another event
-            raise
         return event

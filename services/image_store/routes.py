@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import Field
 
 from libs.common import clock
-from libs.common.errors import Code, MienError
+from libs.common.errors import Code, MienError, said_once
 from libs.common.http.media import JPEG, PICTURES, essence, well_formed
 from libs.common.http.routes import JSON, Call, Reply, Routes
 from libs.common.ids import Id, new_id
@@ -89,7 +89,8 @@ async def delete_bucket(call: Call) -> None:
 @routes.post("/buckets/{bucket}/images", status=201, public=False, consumes=PICTURES, answer=ImageCreated)
 async def create_image(call: Call, query: StoreQuery) -> Reply:
     """Store a picture; one that is not JPEG is converted."""
-    return await _save_image(call, query, new_id())
+    with said_once(by_id=False):
+        return await _save_image(call, query, new_id())
 
 
 @routes.put("/buckets/{bucket}/images/{image_id}", status=201, public=False, consumes=PICTURES, answer=ImageCreated)
@@ -125,7 +126,8 @@ async def delete_images(call: Call, body: DeleteImages) -> None:
 @routes.post("/buckets/{bucket}/objects", status=201, public=False, consumes=OBJECTS, answer=ObjectCreated)
 async def create_object(call: Call, query: StoreQuery) -> Reply:
     """Store an object as it is."""
-    return await _save_object(call, query, new_id())
+    with said_once(by_id=False):
+        return await _save_object(call, query, new_id())
 
 
 @routes.put("/buckets/{bucket}/objects/{object_id}", status=201, public=False, consumes=OBJECTS, answer=ObjectCreated)

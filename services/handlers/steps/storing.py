@@ -9,7 +9,7 @@ import orjson
 from libs.common import event_rules
 from libs.common.bus.port import Message
 from libs.common.bus.topics import EVENTS_SAVE
-from libs.common.errors import Code, MienError
+from libs.common.errors import OPEN, Code, MienError
 from libs.common.ids import Id, new_id
 from libs.common.wire.base import portions
 from libs.common.wire.events import Event
@@ -29,8 +29,6 @@ from services.handlers.ports import Services
 from services.handlers.records import stored_event, told
 from services.handlers.steps.telling import Told, notices_about
 
-OPEN = {Code.STORE_UNAVAILABLE, Code.REQUEST_TIMEOUT, Code.CONNECTION, Code.INTERNAL}
-"""Failures after which nobody knows whether the events are saved. What they rest on must stay."""
 PORTION_BYTES = 12 * 1024 * 1024
 """Of the events that are saved together with their notices, as JSON: a message of RabbitMQ 4 holds 16 MiB."""
 
@@ -162,7 +160,7 @@ async def store_events(emission: Emission, services: Services) -> None:
         try:
             await save(services, emission.account, events, notices, wait=bool(policy.wait_saving))
         except MienError as failure:
-            if failure.code in OPEN:
+            if failure.code in OPEN:  # the events may be saved, and what they rest on must stay
                 emission.settle()
             if emission.is_settled:
                 failure.retry_after_s = None  # sent again, the pictures would become other events beside these
