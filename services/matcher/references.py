@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from libs.common.descriptors import CURRENT_FACE, unpack_sdk, vector
+from libs.common.descriptors import CURRENT_BODY, CURRENT_FACE, unpack_sdk, vector
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.ports import Events, Faces
@@ -31,8 +31,8 @@ Kind = Literal["face", "body"]
 Descriptors = dict[int, bytes]
 """Raw descriptors of one object by version."""
 
-CURRENT: dict[Kind, int] = {"face": CURRENT_FACE}
-"""The version each kind of match uses. No body network is registered, so bodies have none."""
+CURRENT: dict[Kind, int] = {"face": CURRENT_FACE, "body": CURRENT_BODY}
+"""The version each kind of match uses."""
 LOOKUP = 1000
 """Objects looked up by one call."""
 

@@ -14,7 +14,11 @@ from libs.common.wire.estimations import (
     BodyAttributes,
     Descriptor,
     FaceAttributes,
+    FoundObject,
+    FoundPlate,
+    FoundVehicle,
     ImageModification,
+    ImageTag,
     People,
     Pixel,
     Portrait,
@@ -118,6 +122,10 @@ class ImageEstimations(Asked):
 
     people: PeopleAnswer | None = None
     image_modification: ImageModification | None = None
+    objects: list[FoundObject] | None = None
+    vehicles: list[FoundVehicle] | None = None
+    tags: list[ImageTag] | None = None
+    plates: list[FoundPlate] | None = None
 
 
 class ImageAnswer(Asked):
@@ -237,9 +245,9 @@ def _image(image: ImageResult) -> ImageAnswer:
 
 
 def _image_estimations(image: ImageResult) -> ImageEstimations:
-    found = image.estimations
-    people = PeopleAnswer(**dict(found.people)) if found.people else None
-    return ImageEstimations(people=people, image_modification=found.image_modification)
+    found = dict(image.estimations)
+    people = PeopleAnswer(**dict(found["people"])) if found["people"] else None
+    return ImageEstimations(**{**found, "people": people})
 
 
 def _estimation(person: Person) -> Estimation:

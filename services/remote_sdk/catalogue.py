@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from libs.common.errors import Code, MienError
 from libs.common.wire.sdk import Estimator, SdkParams
@@ -11,7 +11,7 @@ from services.remote_sdk.engines.port import Where
 from services.remote_sdk.kinds import LANDMARKS, RUNNABLE
 from services.remote_sdk.models.files import ModelMissing
 from services.remote_sdk.models.library import Library, Model
-from services.remote_sdk.slots import SLOTS, asked
+from services.remote_sdk.slots import SLOTS, WELCOME, asked
 
 DETECTION = "face_detection"
 
@@ -91,7 +91,7 @@ class Catalogue:
 
     def models_for(self, params: SdkParams) -> dict[str, str]:
         """The model and version behind each slot these parameters use, by slot."""
-        names = {name for _, name in asked(params)}
+        names = {name for _, name in _used(params)}
         return {slot: f"{model.name} {model.manifest.version}" for slot, model in self.chosen.items() if slot in names}
 
     def _check_allowed(self, flag: str, name: str) -> None:
@@ -142,10 +142,16 @@ class Catalogue:
 
     def chosen_for(self, params: SdkParams) -> list[str]:
         """The names of the models that these parameters use, each once."""
-        return list({self.chosen[slot].name: None for _, slot in asked(params) if slot in self.chosen})
+        return list({self.chosen[slot].name: None for _, slot in _used(params) if slot in self.chosen})
 
     def required(self, slot: str) -> Model:
         """The model of a slot without which nothing works. Raises ModelMissing."""
         if slot not in self.chosen:
             raise ModelMissing(self._missing(slot))
         return self.chosen[slot]
+
+
+def _used(params: SdkParams) -> Iterator[tuple[str, str]]:
+    """The parameters that are set, each with a slot whose model they use if there is one."""
+    yield from asked(params)
+    yield from ((flag, slot) for flag, slot in WELCOME.items() if getattr(params, flag))

@@ -6,7 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from libs.common.settings import SdkSettings
+from services.remote_sdk.detectors.fastestdet import FastestDet
 from services.remote_sdk.detectors.mmod import Mmod
+from services.remote_sdk.detectors.omz_ssd import OmzSsd
 from services.remote_sdk.detectors.port import Detector
 from services.remote_sdk.detectors.scrfd import Scrfd
 from services.remote_sdk.detectors.ultraface import UltraFace
@@ -14,11 +16,16 @@ from services.remote_sdk.detectors.yolo import Yolo
 from services.remote_sdk.detectors.yunet import YuNet
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.estimators.basic_attributes import AgeAndSex
+from services.remote_sdk.estimators.body_attributes import BodyAttributesOmz
+from services.remote_sdk.estimators.body_descriptor import BodyDescriptor
 from services.remote_sdk.estimators.descriptor import ArcFace, Describer, DlibDescriptor
 from services.remote_sdk.estimators.emotions import Emotions
 from services.remote_sdk.estimators.head_pose import HeadPose
 from services.remote_sdk.estimators.landmarks68 import Landmarks68
+from services.remote_sdk.estimators.plates import PlateText
 from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
+from services.remote_sdk.estimators.tags import Tags
+from services.remote_sdk.estimators.vehicle_attributes import VehicleAttributes
 from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
@@ -33,7 +40,17 @@ FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "omz-head-pose": HeadPose,
 }
 
-BODY_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {}
+BODY_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {
+    "body-descriptor": BodyDescriptor,
+    "omz-person-attributes": BodyAttributesOmz,
+}
+
+THING_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {
+    "imagenet-tags": Tags,
+    "lprnet": PlateText,
+    "omz-vehicle-attributes": VehicleAttributes,
+}
+"""What looks at vehicles, at plates, or at whole pictures."""
 
 MEASURES = frozenset({"measure"})
 """What the chain computes by itself, without a network."""
@@ -82,6 +99,8 @@ def _dlib_descriptor(given: Given) -> Describer:
 
 DETECTORS: dict[str, Callable[[Given], Detector]] = {
     "dlib-mmod": _mmod,
+    "fastestdet": lambda given: FastestDet(given.networks),
+    "omz-ssd": lambda given: OmzSsd(given.networks),
     "scrfd": lambda given: Scrfd(given.networks, given.settings.detect_long_side, given.settings.detect_threshold),
     "ultraface": lambda given: UltraFace(given.networks, given.settings.detect_threshold),
     "yolo": lambda given: Yolo(given.networks, given.settings.detect_threshold),
@@ -93,4 +112,6 @@ DESCRIBERS: dict[str, Callable[[Given], Describer]] = {
     "dlib-resnet": _dlib_descriptor,
 }
 
-RUNNABLE = frozenset().union(FACE_ESTIMATORS, BODY_ESTIMATORS, DETECTORS, DESCRIBERS, MEASURES, LANDMARKS)
+RUNNABLE = frozenset().union(
+    FACE_ESTIMATORS, BODY_ESTIMATORS, THING_ESTIMATORS, DETECTORS, DESCRIBERS, MEASURES, LANDMARKS
+)

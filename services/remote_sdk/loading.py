@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
@@ -17,16 +17,19 @@ from services.remote_sdk.engines.choose import engines
 from services.remote_sdk.engines.net import Loaded, load
 from services.remote_sdk.engines.port import Engine, EngineMissing, Where
 from services.remote_sdk.estimators.descriptor import Describer
-from services.remote_sdk.estimators.port import FaceEstimator
-from services.remote_sdk.kinds import DESCRIBERS, DETECTORS, FACE_ESTIMATORS, Given
+from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
+from services.remote_sdk.kinds import BODY_ESTIMATORS, DESCRIBERS, DETECTORS, FACE_ESTIMATORS, THING_ESTIMATORS, Given
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
 from services.remote_sdk.models.library import Library, Model, builtin
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.networks.dlib_format import FormatError
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.precision import DeviceMissing, Precision, choose
+from services.remote_sdk.slots import THING_DETECTION
 
 _FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
+
+E = TypeVar("E")
 
 FAULTS = (ModelMissing, ModelCorrupt, BadManifest, FormatError, DeviceMissing, EngineMissing)
 """Why models cannot be opened."""
@@ -34,13 +37,17 @@ FAULTS = (ModelMissing, ModelCorrupt, BadManifest, FormatError, DeviceMissing, E
 
 @dataclass(frozen=True)
 class Models:
-    """The open models. Describer, estimators and ``where`` each runs go by the names of their models."""
+    """The open models. Describer, estimators and ``where`` each runs go by the names of their models; what finds and
+    estimates other things than faces, by slots."""
 
     precision: Precision
     detector: Detector
     landmarks: Landmarks5
     describer: tuple[str, Describer]
     estimators: Mapping[str, FaceEstimator]
+    body_estimators: Mapping[str, BodyEstimator]
+    thing_estimators: Mapping[str, tuple[str, BodyEstimator]]
+    detectors: Mapping[str, Detector]
     where: Mapping[str, Where]
 
 
@@ -82,19 +89,36 @@ class _Opening:
     def all_of(self, catalogue: Catalogue) -> Models:
         detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
         self._where["dlib-sp5"] = Where("numpy", "cpu", "fp32")
-        _register(description)
+        _register(description, "face")
         return Models(
             precision=self._precision,
             detector=self._built(DETECTORS, detection),
             landmarks=Landmarks5(builtin("dlib-sp5")),
             describer=(description.name, self._built(DESCRIBERS, description)),
-            estimators={
-                model.name: FACE_ESTIMATORS[model.manifest.kind](self._loaded(model))
-                for model in {model.name: model for model in catalogue.chosen.values()}.values()
-                if model.manifest.kind in FACE_ESTIMATORS
+            estimators=self._estimators(FACE_ESTIMATORS, catalogue),
+            body_estimators=self._estimators(BODY_ESTIMATORS, catalogue),
+            thing_estimators={
+                slot: (model.name, THING_ESTIMATORS[model.manifest.kind](self._loaded(model)))
+                for slot, model in catalogue.chosen.items()
+                if model.manifest.kind in THING_ESTIMATORS
             },
+            detectors=self._detectors(catalogue),
             where=self._where,
         )
+
+    def _estimators(self, kinds: Mapping[str, Callable[[Loaded], E]], catalogue: Catalogue) -> dict[str, E]:
+        """Those of the kinds, by the names of their models."""
+        models = {model.name: model for model in catalogue.chosen.values() if model.manifest.kind in kinds}
+        built = {name: kinds[model.manifest.kind](self._loaded(model)) for name, model in models.items()}
+        for model in models.values():
+            _register(model, "face" if kinds is FACE_ESTIMATORS else "body")
+        return built
+
+    def _detectors(self, catalogue: Catalogue) -> dict[str, Detector]:
+        """Those of other things than faces, by slots; one that fills several slots is one object."""
+        filled = {slot: catalogue.chosen[slot] for slot in THING_DETECTION if slot in catalogue.chosen}
+        built = {name: self._built(DETECTORS, model) for name, model in {m.name: m for m in filled.values()}.items()}
+        return {slot: built[model.name] for slot, model in filled.items()}
 
     def _built(self, kinds: Mapping[str, Any], model: Model) -> Any:
         if model.manifest.kind not in kinds:
@@ -110,11 +134,11 @@ class _Opening:
         return loaded
 
 
-def _register(model: Model) -> None:
+def _register(model: Model, kind: Literal["face", "body"]) -> None:
     """Make the version of a model's descriptors known, where it is not."""
     own = model.manifest.descriptor
     if own:
-        register(Version(own.version, "face", model.name, own.length, own.midpoint, own.slope, own.source))
+        register(Version(own.version, kind, model.name, own.length, own.midpoint, own.slope, own.source))
 
 
 def where(precision: Precision) -> Where:

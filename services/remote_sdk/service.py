@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -10,11 +10,21 @@ from numpy.typing import NDArray
 
 from libs.common.errors import Code, MienError, success_body
 from libs.common.settings import SdkSettings
-from libs.common.wire.estimations import Descriptor, FaceAttributes
+from libs.common.wire.estimations import (
+    BodyAttributes,
+    Descriptor,
+    FaceAttributes,
+    FoundObject,
+    FoundPlate,
+    FoundVehicle,
+    ImageEstimations,
+)
 from libs.common.wire.sdk import (
+    BodyResult,
     Capabilities,
     ErrorBody,
     FaceResult,
+    FilteredBody,
     FilteredFace,
     FilterReason,
     Image,
@@ -26,9 +36,11 @@ from libs.common.wire.sdk import (
 from services.remote_sdk.aggregation import aggregated_body, aggregated_face
 from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.estimators.port import Findings
-from services.remote_sdk.slots import FACE_FIELDS
-from services.remote_sdk.stages.chain import Face, Seen
-from services.remote_sdk.stages.rules import reasons_to_drop, verdict
+from services.remote_sdk.slots import BODY_FIELDS, FACE_FIELDS
+from services.remote_sdk.stages.bodies import Body
+from services.remote_sdk.stages.chain import Face, Seen, Sighting
+from services.remote_sdk.stages.rules import reasons_to_drop, reasons_to_drop_body, verdict
+from services.remote_sdk.stages.surroundings import Around, Thing
 from services.remote_sdk.worker import Worker
 
 T = TypeVar("T")
@@ -78,8 +90,7 @@ class Sdk:
             if isinstance(outcome, MienError):
                 results.append(_failed(image, outcome))
             else:
-                descriptors = [next(described) for _ in outcome.kept]
-                results.append(_seen(image, outcome, descriptors, params))
+                results.append(_seen(image, outcome, described, params))
         return SdkResult(
             images=results,
             aggregate=aggregated_face(results, params) if params.aggregate_attributes else None,
@@ -88,47 +99,59 @@ class Sdk:
         )
 
     async def _judged(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[_Judged | MienError]:
-        """Everything estimated, and the faces that thresholds and states reject set apart."""
-        findings = iter(await self._worker.estimate([face for seen in _good(outcomes) for face in seen.faces]))
-        judged: list[_Judged | MienError] = []
-        for outcome in outcomes:
-            if isinstance(outcome, MienError):
-                judged.append(outcome)
-            else:
-                judged.append(_judge(outcome, [next(findings) for _ in outcome.faces], params))
-        return judged
+        """Everything estimated, and the faces and bodies that thresholds and states reject set apart."""
+        everything = [each for seen in _good(outcomes) for each in (*seen.faces, *seen.bodies, *seen.around.things)]
+        findings = await self._worker.estimate(everything)
+        found = {id(each): its for each, its in zip(everything, findings, strict=True)}
+        return [each if isinstance(each, MienError) else _judge(each, found, params) for each in outcomes]
 
     async def _described(self, judged: Sequence[_Judged | MienError], params: SdkParams) -> list[Descriptor | None]:
         """The descriptor of every face that was kept, image after image."""
-        faces = [face for each in _good(judged) for face, _ in each.kept]
+        faces = [one.face for each in _good(judged) for one in each.kept if one.face]
         if not params.estimate_face_descriptor:
             return [None] * len(faces)
         version, found = self._worker.descriptor_version, await self._worker.describe(faces)
         return [_descriptor(version, values, face.fitness) for values, face in zip(found, faces, strict=True)]
 
 
-class _Judged(NamedTuple):
-    """One picture: the faces that stay, with what was found of each, and those that do not, with the reasons."""
+Found = Mapping[int, Findings]
+"""What was found of each face, body and thing, by its identity."""
 
-    exif: dict[str, Any] | None
-    kept: list[tuple[Face, Findings]]
-    dropped: list[tuple[Face, Findings, list[FilterReason]]]
+
+class _Judged(NamedTuple):
+    """One picture: who stays, without the faces and bodies that do not, and those with the reasons."""
+
+    seen: Seen
+    found: Found
+    kept: list[Sighting]
+    dropped: list[tuple[Face, list[FilterReason]]]
+    dropped_bodies: list[tuple[Body, list[FilterReason]]]
 
 
 def _good(outcomes: Sequence[T | MienError]) -> Iterator[T]:
     return (outcome for outcome in outcomes if not isinstance(outcome, MienError))
 
 
-def _judge(seen: Seen, findings: list[Findings], params: SdkParams) -> _Judged:
-    judged = _Judged(seen.exif, [], [])
-    for face, found in zip(seen.faces, findings, strict=True):
-        if liveness := found.get("liveness"):
-            found["liveness"] = verdict(liveness, params)
-        if reasons := reasons_to_drop(found, face.fitness, params):
-            judged.dropped.append((face, found, reasons))
-        else:
-            judged.kept.append((face, found))
+def _judge(seen: Seen, found: Found, params: SdkParams) -> _Judged:
+    judged = _Judged(seen, found, [], [], [])
+    for one in seen.people:
+        face, body = one.face, one.body
+        if face and (reasons := _reasons_for_face(face, found[id(face)], params)):
+            judged.dropped.append((face, reasons))
+            face = None
+        if body and (reasons := reasons_to_drop_body(body.fitness, params)):
+            judged.dropped_bodies.append((body, reasons))
+            body = None
+        if face or body:
+            judged.kept.append(Sighting(face, body))
+    judged.kept.sort(key=lambda one: one.face is None)  # who lost a face comes after those who have one
     return judged
+
+
+def _reasons_for_face(face: Face, found: Findings, params: SdkParams) -> list[FilterReason]:
+    if liveness := found.get("liveness"):
+        found["liveness"] = verdict(liveness, params)
+    return reasons_to_drop(found, face.fitness, params)
 
 
 def _descriptor(version: int, values: NDArray[np.floating], score: float) -> Descriptor:
@@ -139,20 +162,58 @@ def _failed(image: Image, error: MienError) -> ImageResult:
     return ImageResult(filename=image.filename, status=0, error=ErrorBody(**error.body()))
 
 
-def _seen(image: Image, judged: _Judged, descriptors: list[Descriptor | None], params: SdkParams) -> ImageResult:
+def _seen(image: Image, judged: _Judged, described: Iterator[Descriptor | None], params: SdkParams) -> ImageResult:
+    """``described`` gives the descriptors of the faces that were kept."""
+    found = judged.found
     return ImageResult(
         filename=image.filename,
         status=1,
         error=ErrorBody(**success_body()),
-        exif=judged.exif,
+        exif=judged.seen.exif,
+        estimations=_around(judged.seen.around, found, params),
         persons=[
-            Person(face=_result(face, found, params, descriptor))
-            for (face, found), descriptor in zip(judged.kept, descriptors, strict=True)
+            Person(
+                face=_result(one.face, found[id(one.face)], params, next(described)) if one.face else None,
+                body=_body(one.body, found[id(one.body)], params) if one.body else None,
+            )
+            for one in judged.kept
         ],
         filtered=[
-            FilteredFace(face=_result(face, found, params), filter_reasons=reasons)
-            for face, found, reasons in judged.dropped
+            FilteredFace(face=_result(face, found[id(face)], params), filter_reasons=reasons)
+            for face, reasons in judged.dropped
         ],
+        filtered_bodies=[
+            FilteredBody(body=_body(body, found[id(body)], params), filter_reasons=reasons)
+            for body, reasons in judged.dropped_bodies
+        ],
+    )
+
+
+def _around(around: Around, found: Found, params: SdkParams) -> ImageEstimations:
+    vehicles, plates = around.vehicles, around.plates
+    return ImageEstimations(
+        people=around.people,
+        objects=None if around.objects is None else [FoundObject(**_shown(each)) for each in around.objects],
+        vehicles=None if vehicles is None else [FoundVehicle(**_shown(each), **found[id(each)]) for each in vehicles],
+        tags=found[id(around.whole)]["tags"] if around.whole else None,
+        plates=None if plates is None else [FoundPlate(rect=each.rect, **found[id(each)]) for each in plates],
+    )
+
+
+def _shown(thing: Thing) -> dict[str, Any]:
+    return {"rect": thing.rect, "score": thing.score, "label": thing.label}
+
+
+def _body(body: Body, found: Findings, params: SdkParams) -> BodyResult:
+    descriptor: Descriptor | None = found.get("descriptor") if params.estimate_body_descriptor else None
+    return BodyResult(
+        rect=body.rect,
+        score=body.score,
+        attributes=BodyAttributes(
+            **{field: found.get(field) for flag, field in BODY_FIELDS.items() if getattr(params, flag)}
+        ),
+        warp=body.warp,
+        descriptor=descriptor.model_copy(update={"score": body.fitness}) if descriptor else None,
     )
 
 

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 
 from libs.common.wire.sdk import SdkParams
 
-BODY_WARP = 2
-
 
 @dataclass(frozen=True)
 class Slot:
@@ -43,6 +41,11 @@ SLOTS = {
     "lower_body": Slot(),
     "accessories": Slot(),
     "people_count": Slot(),
+    "objects": Slot(),
+    "vehicle_detection": Slot(),
+    "vehicle_attributes": Slot(),
+    "image_tags": Slot(),
+    "plate_text": Slot(),
 }
 
 FLAGS = {
@@ -74,8 +77,18 @@ FLAGS = {
     "estimate_lower_body": "lower_body",
     "estimate_accessories": "accessories",
     "estimate_people_count": "people_count",
+    "estimate_objects": "objects",
+    "estimate_vehicles": "vehicle_detection",
+    "estimate_tags": "image_tags",
+    "estimate_plates": "plate_text",
 }
 """The slot that a parameter needs when it is set. A filter by state needs what it filters by."""
+
+THING_DETECTION = ("body_detection", "people_count", "objects", "vehicle_detection")
+"""The slots that a detector fills, but for that of faces."""
+
+WELCOME = {"estimate_vehicles": "vehicle_attributes"}
+"""The slot that a parameter makes use of where it is filled."""
 
 FACE_FIELDS = {
     "estimate_head_pose": "head_pose",
@@ -104,9 +117,7 @@ BODY_FIELDS = {
 
 def asked(params: SdkParams) -> Iterator[tuple[str, str]]:
     """The parameters that ask for something, each with the slot it needs."""
-    if params.image_type == BODY_WARP:
-        yield "image_type", "body_descriptor"
-    elif params.detect_face and not params.image_type:
+    if (params.detect_face or params.estimate_people_count) and not params.image_type:
         yield "detect_face", "face_detection"
     for flag, name in FLAGS.items():
         if getattr(params, flag):

@@ -7,7 +7,7 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -27,6 +27,8 @@ from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.loading import Models, open_models, where
 from services.remote_sdk.stages.chain import WARP_SIZE, Chain, Face, Job, Seen, warp_view
 from services.remote_sdk.stages.decode import Limits
+from services.remote_sdk.stages.surroundings import Surroundings
+from services.remote_sdk.stages.view import BodyView
 
 T = TypeVar("T")
 
@@ -47,6 +49,15 @@ _ENOUGH = 1600
 """Pixels of the longer side that every detector is content with by itself (dlib-mmod searches in so many)."""
 
 Vector = NDArray[np.float32]
+
+
+class Cropped(Protocol):
+    """A face, a body or a thing on its way to the estimators."""
+
+    @property
+    def findings(self) -> Findings: ...
+    @property
+    def crops(self) -> Mapping[str, Any]: ...
 
 
 class _Stages(NamedTuple):
@@ -97,6 +108,9 @@ class Worker:
         await _results(self._stages.describing, [describer.crop(grey)])
         for name, estimator in models.estimators.items():
             await _results(self._stages.estimating[name], [estimator.crop(grey)])
+        thing = BodyView(grey.pixels, grey.box)
+        for name, estimator in (*models.body_estimators.items(), *models.thing_estimators.values()):
+            await _results(self._stages.estimating[name], [estimator.crop(thing)])
         WARM_S.set(time.perf_counter() - started)
         self.ready = True
 
@@ -137,8 +151,8 @@ class Worker:
                 raise outcome
         return outcomes  # type: ignore[return-value]
 
-    async def estimate(self, faces: Sequence[Face]) -> list[Findings]:
-        """What was measured of each face and what the estimators it was cropped for find, in order.
+    async def estimate(self, faces: Sequence[Cropped]) -> list[Findings]:
+        """What was measured of each face, body or thing, and what the estimators it was cropped for find, in order.
 
         Every estimator sees the faces of all callers in batches of its own, and all of them run at once.
         """
@@ -176,7 +190,11 @@ class Worker:
             describing=Batcher(self._pool, "describe", models.describer[1].run, most),  # type: ignore[arg-type]
             estimating={
                 name: Batcher(self._pool, name, estimator.run, most)  # type: ignore[arg-type]
-                for name, estimator in models.estimators.items()
+                for name, estimator in (
+                    *models.estimators.items(),
+                    *models.body_estimators.items(),
+                    *models.thing_estimators.values(),
+                )
             },
             looking=Batcher(
                 self._pool,
@@ -198,7 +216,10 @@ def _cost_s(job: Job) -> float:
 def _chain(models: Models, decoder: Decoder, reduce_to: int) -> Chain:
     name, describer = models.describer
     croppers: dict[str, Callable[..., Any]] = {each: one.crop for each, one in models.estimators.items()}
-    on_warps = {each for each, one in models.estimators.items() if one.on_warps}
+    body_croppers: dict[str, Callable[..., Any]] = {each: one.crop for each, one in models.body_estimators.items()}
+    everyone = (*models.estimators.items(), *models.body_estimators.items())
+    on_warps = {each for each, one in everyone if one.on_warps}
+    things = {slot: (each, one.crop) for slot, (each, one) in models.thing_estimators.items()}
     return Chain(
         models.detector,
         models.landmarks,
@@ -206,6 +227,8 @@ def _chain(models: Models, decoder: Decoder, reduce_to: int) -> Chain:
         croppers | {name: describer.crop},
         frozenset(on_warps | {name}),
         reduce_to,
+        body_croppers,
+        Surroundings(models.detectors, things),
     )
 
 

@@ -159,11 +159,52 @@ class ImageModification(Wire):
     score: Unit
 
 
+class FoundObject(Wire):
+    """A thing of a kind that the model knows, by the words of COCO."""
+
+    rect: Rect
+    score: Unit
+    label: str
+
+
+class Likely(Wire):
+    """One of several words, and the share of each."""
+
+    predominant: str
+    estimations: dict[str, Unit]
+
+
+class FoundVehicle(FoundObject):
+    """``type`` and ``color`` are those of cars, buses, trucks and vans; null without a model for them."""
+
+    type: Likely | None = None
+    color: Likely | None = None
+
+
+class ImageTag(Wire):
+    """A word for what a picture shows, and how sure it is."""
+
+    label: str
+    score: Unit
+
+
+class FoundPlate(Wire):
+    """What is read in a region. ``score``: the least sure of its characters; ``text`` is empty where none is read."""
+
+    rect: Rect
+    text: str
+    score: Unit
+
+
 class ImageEstimations(Wire):
-    """What is estimated of a whole picture; null where it was not asked for."""
+    """What is estimated of a whole picture; null where it was not asked for. From ``objects`` on these are ours."""
 
     people: People | None = None
     image_modification: ImageModification | None = None
+    objects: list[FoundObject] | None = None
+    vehicles: list[FoundVehicle] | None = None
+    tags: list[ImageTag] | None = None
+    plates: list[FoundPlate] | None = None
 
 
 class FaceAttributes(Wire):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from libs.common.wire.base import Angle, Blob, Commas, Flag, Unit, Wire
 from libs.common.wire.estimations import (
@@ -21,6 +21,24 @@ Multiface = Annotated[int, Field(ge=0, le=2)]
 """0 several faces are an error, 1 allowed, 2 keep only the best."""
 ImageType = Annotated[int, Field(ge=0, le=2)]
 """0 raw picture, 1 face warp (250 x 250), 2 body warp (128 x 256)."""
+
+
+MAX_PLATES = 100
+
+
+def _rects(value: Any) -> Any:
+    """The boxes of a query string: four whole numbers each, in one list."""
+    if not isinstance(value, str):
+        return value
+    numbers = [part.strip() for part in value.split(",")]
+    if len(numbers) % 4:
+        raise ValueError("boxes are x,y,width,height,x,y,width,height...: four numbers each")
+    names = ("x", "y", "width", "height")
+    return [dict(zip(names, numbers[at : at + 4], strict=True)) for at in range(0, len(numbers), 4)]
+
+
+PlateBoxes = Annotated[list[Rect], Field(min_length=1, max_length=MAX_PLATES), BeforeValidator(_rects)]
+"""Where number plates are, in every picture of the call; a query string has them as ``x,y,width,height,...``."""
 
 
 class Image(Wire):
@@ -65,6 +83,11 @@ class SdkParams(Wire):
     estimate_body_basic_attributes: Flag = 0
     estimate_accessories: Flag = 0
     estimate_people_count: Flag = 0
+    estimate_objects: Flag = 0
+    estimate_vehicles: Flag = 0
+    estimate_tags: Flag = 0
+    estimate_plates: Flag = 0
+    plate_boxes: PlateBoxes | None = None
     people_count_coordinates: Flag = 1
     estimate_deepfake: Flag = 0
     estimate_face_occlusion: Flag = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -80,11 +80,13 @@ def resized(pixels: Pixels, wanted: Picture) -> Pixels:
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model whose networks are ready: what an estimator is built from. ``where``: of its first network."""
+    """A model whose networks are ready: what an estimator is built from. ``where``: of its first network; ``read``
+    gives the checked bytes of one of its files."""
 
     manifest: Manifest
     nets: dict[str, Net]
     where: Where
+    read: Callable[[str], bytes]
 
     @property
     def net(self) -> Net:
@@ -92,6 +94,13 @@ class Loaded:
         if len(self.nets) != 1:
             raise BadManifest(f"model {self.manifest.name}: kind {self.manifest.kind} has one network")
         return next(iter(self.nets.values()))
+
+    def lines(self, file: str) -> list[str]:
+        """The lines of a file of names. Raises BadManifest when the manifest has no such file, ModelMissing,
+        ModelCorrupt."""
+        if file not in {path.rpartition("/")[2] for path in (each.path for each in self.manifest.files)}:
+            raise BadManifest(f"model {self.manifest.name} has no file {file}")
+        return self.read(file).decode("utf-8").splitlines()
 
     def option(self, name: str, default: T) -> T:
         """A number, text or list of the manifest's ``options``, of the default's type. Raises BadManifest."""
@@ -117,4 +126,4 @@ def load(model: Model, engines: Sequence[Engine]) -> Loaded:
         where = where or engine.where
     if where is None:
         raise BadManifest(f"model {model.name} of kind {model.manifest.kind} has no networks")
-    return Loaded(model.manifest, nets, where)
+    return Loaded(model.manifest, nets, where, model.read)

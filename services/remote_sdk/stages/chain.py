@@ -17,20 +17,38 @@ from services.remote_sdk.detectors.port import Detection, Detector
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.networks.chip import face_chips, template
 from services.remote_sdk.networks.landmarks import Landmarks5
+from services.remote_sdk.stages.bodies import (
+    WARP_HEIGHT,
+    WARP_WIDTH,
+    Body,
+    BodyCropper,
+    body_in,
+    body_of_warp,
+    edges,
+    rect_of,
+)
 from services.remote_sdk.stages.crops import Box
 from services.remote_sdk.stages.decode import Picture, Pixels, Wish, encode_jpeg
+from services.remote_sdk.stages.pairing import paired
 from services.remote_sdk.stages.portrait import portrait
 from services.remote_sdk.stages.pose import head_pose
 from services.remote_sdk.stages.quality import CHIP_SIZE, measure, part_inside, score
-from services.remote_sdk.stages.rules import chosen
+from services.remote_sdk.stages.rules import ALLOW, BEST, chosen
+from services.remote_sdk.stages.surroundings import Around, Search, Surroundings, asks_around
 from services.remote_sdk.stages.view import FaceView, Points, box_of
 
 CHIP_PADDING = 0.25
 WARP_SIZE, WARP_PADDING = 250, 0.75
 """A warp has the scale of a chip and 50 pixels more on every side, so that its middle is the chip again."""
 
-RAW, FACE_WARP = 0, 1
-"""Values of ``image_type`` that are served."""
+RAW, FACE_WARP, BODY_WARP = 0, 1, 2
+"""Values of ``image_type``."""
+
+WARPS = {
+    FACE_WARP: ("a face warp (image_type 1)", WARP_SIZE, WARP_SIZE),
+    BODY_WARP: ("a body warp (image_type 2)", WARP_WIDTH, WARP_HEIGHT),
+}
+"""What each is called, and its width and height in pixels."""
 
 _CHIP_SIDE = CHIP_SIZE / (1 + 2 * CHIP_PADDING)
 """Pixels of the square of dlib's detector from which on a chip is not enlarged."""
@@ -46,7 +64,7 @@ Cropper = Callable[[FaceView], Any]
 
 
 class Job(NamedTuple):
-    """One picture, what is asked of it, and the names of those for whom its faces are cropped."""
+    """One picture, what is asked of it, and the names of those for whom its faces and bodies are cropped."""
 
     image: Image
     params: SdkParams
@@ -73,18 +91,36 @@ class Face:
 
 
 @dataclass(frozen=True)
+class Sighting:
+    """A face, a body, or both of one person."""
+
+    face: Face | None
+    body: Body | None
+
+
+@dataclass(frozen=True)
 class Seen:
-    """What was found in one picture; the largest face first."""
+    """What was found in one picture: who has a face, the largest first, then who shows only a body, so too."""
 
     exif: dict[str, Any] | None
-    faces: list[Face]
+    people: list[Sighting]
+    around: Around
+
+    @property
+    def faces(self) -> list[Face]:
+        return [one.face for one in self.people if one.face]
+
+    @property
+    def bodies(self) -> list[Body]:
+        return [one.body for one in self.people if one.body]
 
 
 @dataclass(frozen=True)
 class Chain:
     """Runs the stages on a batch of pictures. Holds only networks: any number of threads may run it at once.
 
-    ``croppers`` cut out of a face what the estimators need; one that is not in ``for_warps`` is not asked about warps.
+    ``croppers`` cut out of a face what the estimators need, ``body_croppers`` out of a body; one that is not in
+    ``for_warps`` is not asked about warps. ``surroundings`` finds bodies and things.
     ``reduce_to``: pixels of the longer side, enough for the detector: larger JPEGs are decoded at a half or less where
     nothing but faces is asked for, and once more as they are only where a face would be too small for its chip.
     """
@@ -95,10 +131,13 @@ class Chain:
     croppers: Mapping[str, Cropper] = field(default_factory=dict)
     for_warps: frozenset[str] = frozenset()
     reduce_to: int | None = None
+    body_croppers: Mapping[str, BodyCropper] = field(default_factory=dict)
+    surroundings: Surroundings = field(default_factory=Surroundings)
 
     def run(self, jobs: list[Job]) -> list[Seen | Exception]:
         """What each picture gave, or why it gave nothing: IMAGE_TOO_LARGE, CONTENT_MISMATCH, BROKEN_IMAGE,
-        BAD_IMAGE_SIZE for a warp, SEVERAL_FACES, TOO_MANY boxes. Pictures of one size are searched together."""
+        BAD_IMAGE_SIZE for a warp, SEVERAL_FACES, SEVERAL_BODIES, TOO_MANY boxes. In pictures of one size faces are
+        sought together."""
         outcomes: dict[int, Seen | Exception] = {}
         pictures: dict[int, Picture] = {}
         for number, job in enumerate(jobs):
@@ -109,7 +148,7 @@ class Chain:
         boxes = self._detect([(jobs[number], picture.pixels) for number, picture in pictures.items()])
         for (number, picture), found in zip(pictures.items(), boxes, strict=True):
             try:
-                outcomes[number] = Seen(picture.exif, self._examine(jobs[number], picture, found))
+                outcomes[number] = self._examine(jobs[number], picture, found)
             except MienError as error:
                 outcomes[number] = error
         return [outcomes[number] for number in range(len(jobs))]
@@ -126,12 +165,8 @@ class Chain:
             long_side=self.reduce_to if _only_faces(job) else None,
         )
         picture = self.decoder.decode(image.data, image.content_type, wish)
-        if params.image_type == FACE_WARP and picture.pixels.shape[:2] != (WARP_SIZE, WARP_SIZE):
-            height, width = picture.pixels.shape[:2]
-            raise MienError(
-                Code.BAD_IMAGE_SIZE,
-                f"{width} x {height} pixels; a face warp (image_type 1) has {WARP_SIZE} x {WARP_SIZE}",
-            )
+        if params.image_type in WARPS:
+            _check_warp(picture.pixels, params.image_type)
         return picture
 
     def _detect(self, pictures: list[tuple[Job, Pixels]]) -> list[list[Detection]]:
@@ -157,10 +192,42 @@ class Chain:
         best = (_best_in(crop, boxes) for crop, boxes in zip(crops, found, strict=True))
         return [box for box in best if box]
 
-    def _examine(self, job: Job, picture: Picture, found: list[Detection]) -> list[Face]:
-        if job.params.image_type == FACE_WARP:
-            return [self._face_of_warp(job, picture.pixels)]
-        boxed = chosen([_Boxed.of(each) for each in found], job.params.multiface_policy)
+    def _examine(self, job: Job, picture: Picture, found: list[Detection]) -> Seen:
+        params, pixels = job.params, picture.pixels
+        if params.image_type == FACE_WARP:
+            return Seen(picture.exif, [Sighting(self._face_of_warp(job, pixels), None)], Around())
+        if params.image_type == BODY_WARP:
+            return Seen(picture.exif, [Sighting(None, self._body_of_warp(job, pixels))], Around())
+        search = self.surroundings.search(pixels)
+        around = search.around(params, lambda: self._every_face(job, pixels, found))
+        return Seen(picture.exif, self._people(job, picture, found, search), around)
+
+    def _every_face(self, job: Job, pixels: Pixels, found: list[Detection]) -> list[Detection]:
+        """All of a picture, also where none or only some of them were asked for."""
+        if job.params.detect_face and not job.image.face_bounding_boxes:
+            return found
+        return self.detector.detect([pixels])[0]
+
+    def _people(self, job: Job, picture: Picture, found: list[Detection], search: Search) -> list[Sighting]:
+        """The faces and bodies that the policy lets through. The best of those whose body shows a face is who has the
+        best face; with policy 0 there may be one face and one body, which need not belong together."""
+        policy = job.params.multiface_policy
+        bodies = [_Boxed.of(each) for each in (search.bodies() if job.params.detect_body else [])]
+        owned = paired([edges(each) for each in found], [edges(each.found) for each in bodies])
+        faces = [_Boxed.of(each, bodies[owned[n]].found if n in owned else None) for n, each in enumerate(found)]
+        kept = chosen(faces, policy)
+        faceless = set(range(len(bodies))) - set(owned.values())
+        allowed = chosen(bodies, ALLOW if policy == BEST else policy, Code.SEVERAL_BODIES)
+        alone = [each for each in allowed if any(each is bodies[number] for number in faceless)]
+        if policy == BEST:
+            alone = [] if kept else chosen(alone, policy)
+        paired_off = [
+            Sighting(face, self._body(job, picture.pixels, each.body) if each.body else None)
+            for face, each in zip(self._faces(job, picture, kept), kept, strict=True)
+        ]
+        return paired_off + [Sighting(None, self._body(job, picture.pixels, each.found)) for each in alone]
+
+    def _faces(self, job: Job, picture: Picture, boxed: list[_Boxed]) -> list[Face]:
         if picture.reduced > 1 and any(_side(each.found) < _CHIP_SIDE for each in boxed):
             boxed = [_Boxed.of(_enlarged(each.found, picture.reduced)) for each in boxed]
             wish = Wish(upright=bool(job.params.use_exif_info))
@@ -187,7 +254,7 @@ class Chain:
             landmarks=_moved_apart(points, view.reduced),
             fitness=_fitness(boxed, view),
             findings=_findings(job, view),
-            crops={name: self.croppers[name](view) for name in job.wanted},
+            crops={name: self.croppers[name](view) for name in job.wanted if name in self.croppers},
             warp=encode_jpeg(_warp(view)) if job.params.estimate_face_warp else None,
         )
 
@@ -200,8 +267,31 @@ class Chain:
             landmarks=None,
             fitness=score(view.quality),
             findings={"quality": view.quality},
-            crops={name: self.croppers[name](view) for name in job.wanted if name in self.for_warps},
+            crops={
+                name: self.croppers[name](view)
+                for name in job.wanted
+                if name in self.croppers and name in self.for_warps
+            },
             warp=encode_jpeg(pixels) if job.params.estimate_face_warp else None,
+        )
+
+    def _body(self, job: Job, pixels: Pixels, found: Detection) -> Body:
+        return body_in(pixels, found, self._body_croppers(job), with_warp=bool(job.params.estimate_body_warp))
+
+    def _body_of_warp(self, job: Job, pixels: Pixels) -> Body:
+        croppers = {name: crop for name, crop in self._body_croppers(job).items() if name in self.for_warps}
+        return body_of_warp(pixels, croppers, with_warp=bool(job.params.estimate_body_warp))
+
+    def _body_croppers(self, job: Job) -> dict[str, BodyCropper]:
+        return {name: self.body_croppers[name] for name in job.wanted if name in self.body_croppers}
+
+
+def _check_warp(pixels: Pixels, image_type: int) -> None:
+    """Raises BAD_IMAGE_SIZE for a picture that cannot be a warp."""
+    what, width, height = WARPS[image_type]
+    if pixels.shape[:2] != (height, width):
+        raise MienError(
+            Code.BAD_IMAGE_SIZE, f"{pixels.shape[1]} x {pixels.shape[0]} pixels; {what} has {width} x {height}"
         )
 
 
@@ -214,20 +304,19 @@ def warp_view(pixels: Pixels) -> FaceView:
 
 
 class _Boxed(NamedTuple):
-    """A detected face, and its box in whole pixels for the wire."""
+    """A detected face or body, its box in whole pixels for the wire, and the body of a face that has one."""
 
     rect: Rect
     found: Detection
+    body: Detection | None = None
 
     @property
     def score(self) -> float:
         return self.found.score
 
     @classmethod
-    def of(cls, box: Detection) -> _Boxed:
-        x, y = round(box.left), round(box.top)
-        rect = Rect(x=x, y=y, width=max(round(box.right) - x + 1, 1), height=max(round(box.bottom) - y + 1, 1))
-        return cls(rect, box)
+    def of(cls, box: Detection, body: Detection | None = None) -> _Boxed:
+        return cls(rect_of(box), box, body)
 
 
 def _landmark_box(found: Detection) -> tuple[float, float, float, float]:
@@ -264,7 +353,7 @@ def _moved_apart(points: Points, by: int) -> Points:
 def _only_faces(job: Job) -> bool:
     """Whether pixels are looked at only about faces that are yet to be found."""
     params = job.params
-    other = params.detect_body or params.estimate_portrait or job.image.face_bounding_boxes
+    other = params.detect_body or params.estimate_portrait or job.image.face_bounding_boxes or asks_around(params)
     return params.image_type == RAW and bool(params.detect_face) and not other
 
 

@@ -26,15 +26,16 @@ class Found(Protocol):
 F = TypeVar("F", bound=Found)
 
 
-def chosen(faces: Sequence[F], multiface_policy: int) -> list[F]:
-    """The faces the policy lets through, largest first.
+def chosen(found: Sequence[F], multiface_policy: int, several: Code = Code.SEVERAL_FACES) -> list[F]:
+    """The faces (or bodies, with another code) that the policy lets through, largest first.
 
     The best is that of the highest detector score times area: the largest, unless the detector doubts it.
-    Raises SEVERAL_FACES when only one is allowed.
+    Raises ``several`` when only one is allowed.
     """
-    if multiface_policy == FORBID and len(faces) > 1:
-        raise MienError(Code.SEVERAL_FACES, f"{len(faces)} faces; multiface_policy 0 allows one")
-    ordered = sorted(faces, key=lambda face: _area(face.rect), reverse=True)
+    if multiface_policy == FORBID and len(found) > 1:
+        what = "faces" if several is Code.SEVERAL_FACES else "bodies"
+        raise MienError(several, f"{len(found)} {what}; multiface_policy 0 allows one")
+    ordered = sorted(found, key=lambda face: _area(face.rect), reverse=True)
     if multiface_policy == BEST:
         return sorted(ordered, key=lambda face: face.score * _area(face.rect), reverse=True)[:1]
     return ordered
@@ -68,6 +69,13 @@ def reasons_to_drop(findings: Mapping[str, Any], fitness: float, params: SdkPara
         if wanted and found is not None and (state := state_of(found)) not in wanted:
             reasons.append(_reason(f"{name}_states", state, wanted))
     return reasons
+
+
+def reasons_to_drop_body(fitness: float, params: SdkParams) -> list[FilterReason]:
+    """Why a body is rejected: the floor of the score counts where its descriptor is asked for."""
+    if params.estimate_body_descriptor and fitness < params.score_threshold:
+        return [_reason("score_threshold", fitness, params.score_threshold)]
+    return []
 
 
 _STATES: dict[str, Callable[[Any], int | None]] = {

@@ -65,7 +65,7 @@ _ARCFACE_CORNERS = np.array([[80.6, 53.2], [66.6, 53.6], [31.4, 53.2], [45.4, 53
 
 @dataclass(frozen=True)
 class BodyView:
-    """A body in its picture: ``pixels`` as in :class:`FaceView`, ``box`` head to feet."""
+    """A body, or another thing, in its picture: ``pixels`` as in :class:`FaceView`, ``box`` all of it that is seen."""
 
     pixels: Pixels
     box: Box

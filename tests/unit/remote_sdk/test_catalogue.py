@@ -151,12 +151,13 @@ def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefer", "said"), [("no-such-model", "no model is named"), ("lprnet", "this release does not run kind lprnet")]
+    ("prefer", "said"),
+    [("no-such-model", "no model is named"), ("ours", "this release does not run kind of-another-release")],
 )
-def test_a_preference_that_cannot_be_met_is_a_refusal_to_start(prefer: str, said: str) -> None:
-    library()
+def test_a_preference_that_cannot_be_met_is_a_refusal_to_start(tmp_path: Path, prefer: str, said: str) -> None:
+    describe(tmp_path / "made", "ours", "of-another-release", "emotions", WEIGHTS, **NETWORK)
     with pytest.raises(MienError, match=f"cannot start: .*{said}"):
-        catalogue_of(SdkSettings(models_dir=FOLDER, prefer=[prefer]))
+        catalogue_of(SdkSettings(models_dir=tmp_path, prefer=[prefer]))
 
 
 def test_a_file_that_no_engine_opens_leaves_its_slot_empty_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
