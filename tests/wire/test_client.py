@@ -27,10 +27,12 @@ POLICIES = {
 NO_METHOD_ON_PURPOSE = {
     ("POST", "/6/liveness"),
     ("POST", "/6/iso"),
+    ("GET", "/6/ws"),
     ("PATCH", "/6/lists/{list_id}/faces"),
     ("POST", "/6/samples/bodies"),
 }
-"""Nothing to estimate there yet, or a second door to the same thing; so are changes of single samples."""
+"""Tried elsewhere (inference and subscriptions have files of their own), or a second door to the same thing; so are
+changes of single samples."""
 
 CALLED: set[tuple[str, str]] = set()
 """Method and path of every call of this file, ids left out."""
