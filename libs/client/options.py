@@ -145,6 +145,11 @@ class SdkOptions(TypedDict, total=False):
     estimate_body_basic_attributes: Flag
     estimate_accessories: Flag
     estimate_people_count: Flag
+    estimate_objects: Flag
+    estimate_vehicles: Flag
+    estimate_tags: Flag
+    estimate_plates: Flag
+    plate_boxes: Sequence[str] | None
     people_count_coordinates: Flag
     estimate_deepfake: Flag
     estimate_face_occlusion: Flag

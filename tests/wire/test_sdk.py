@@ -161,7 +161,6 @@ async def test_a_wrong_parameter_is_named(running: Running, query: dict[str, Any
         ("estimate_mouth_attributes", 1, "mouth"),
         ("estimate_body_warp", 1, "body_detection"),
         ("detect_body", 1, "body_detection"),
-        ("image_type", 2, "body_descriptor"),
         ("mask_states", "1,2", "mask"),
         ("liveness_states", "1", "liveness"),
         ("deepfake_states", "0", "deepfake"),
