@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from libs.common.ids import Id
-from libs.common.wire.estimations import Descriptor, FaceAttributes
+from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
 from libs.common.wire.faces import Face
 from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
@@ -51,6 +51,7 @@ class Draft:
     descriptor: Descriptor | None
     body_descriptor: Descriptor | None
     tags: list[str]
+    body_attributes: BodyAttributes | None = None
     matches: dict[str, list[Match]] = field(default_factory=dict)
     attribute_id: Id | None = None
     face: Face | None = None
@@ -112,6 +113,7 @@ class Emission:
     results: dict[int, ImageResult] = field(default_factory=dict)
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
+    filtered_bodies: list[FilteredDetection] = field(default_factory=list)
     undo: list[Undo] = field(default_factory=list)
     is_settled: bool = False
 

@@ -52,7 +52,7 @@ def emitted(emission: Emission, draft: Draft) -> EmittedEvent:
         matches=_matches(emission, draft),
         aggregate_estimations=AggregateEstimations(
             face={"attributes": draft.attributes} if draft.has_face else None,
-            body=_aggregate_body(draft),
+            body={"attributes": draft.body_attributes} if draft.body_attributes else None,
         ),
     )
 
@@ -66,11 +66,6 @@ def told(emission: Emission, draft: Draft) -> dict[str, Any]:
         "event_end_time": emission.ended,
     }
     return ToldEvent.model_validate({**dict(emitted(emission, draft)), **whose}).model_dump(mode="json")
-
-
-def _aggregate_body(draft: Draft) -> dict[str, Any] | None:
-    bodies = [seen.person.body for seen in draft.seen if seen.person.body]
-    return {"attributes": bodies[0].attributes} if bodies else None
 
 
 def _face(draft: Draft) -> EmittedFace | None:
@@ -155,7 +150,6 @@ def _candidate(policy: MatchPolicy, match: Match) -> dict[str, Any]:
 def stored_event(emission: Emission, draft: Draft) -> Event:
     """The event as it is kept. Section 14.1 of the wire contract."""
     query, facts, matches = emission.query, draft.facts(), _matches(emission, draft)
-    body = next((seen.person.body.attributes for seen in draft.seen if seen.person.body), None)
     return Event.model_validate(
         {
             "event_id": draft.event_id,
@@ -175,7 +169,7 @@ def stored_event(emission: Emission, draft: Draft) -> Event:
             "attach_result": draft.face.lists if draft.face else [],
             "face_detections": [_stored(emission, seen, "face") for seen in draft.seen if seen.person.face],
             "body_detections": [_stored(emission, seen, "body") for seen in draft.seen if seen.person.body],
-            **estimated(facts, body or BodyAttributes()),
+            **estimated(facts, draft.body_attributes or BodyAttributes()),
             "match_result": [match.model_dump(mode="json") for match in matches] if matches is not None else None,
             "top_match": draft.top_match(),
             "face_descriptor": draft.descriptor,

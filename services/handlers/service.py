@@ -152,7 +152,9 @@ class Handlers:
         return wire.Emission(
             images=emission.reports(),
             events=[emitted(emission, draft) for draft in emission.drafts],
-            filtered_detections=FilteredDetections(face_detections=emission.filtered),
+            filtered_detections=FilteredDetections(
+                face_detections=emission.filtered, body_detections=emission.filtered_bodies
+            ),
         )
 
     async def _policies(self, account: Id, handler_id: Id, given: Policies | None) -> Policies:

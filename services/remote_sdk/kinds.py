@@ -25,7 +25,7 @@ from services.remote_sdk.estimators.landmarks68 import Landmarks68
 from services.remote_sdk.estimators.plates import PlateText
 from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
 from services.remote_sdk.estimators.tags import Tags
-from services.remote_sdk.estimators.vehicle_attributes import VehicleAttributes
+from services.remote_sdk.estimators.vehicle_color import VehicleColor
 from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
@@ -48,7 +48,7 @@ BODY_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {
 THING_ESTIMATORS: dict[str, Callable[[Loaded], BodyEstimator]] = {
     "imagenet-tags": Tags,
     "lprnet": PlateText,
-    "omz-vehicle-attributes": VehicleAttributes,
+    "omz-vehicle-attributes": VehicleColor,
 }
 """What looks at vehicles, at plates, or at whole pictures."""
 

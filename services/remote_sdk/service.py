@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -193,15 +193,19 @@ def _around(around: Around, found: Found, params: SdkParams) -> ImageEstimations
     vehicles, plates = around.vehicles, around.plates
     return ImageEstimations(
         people=around.people,
-        objects=None if around.objects is None else [FoundObject(**_shown(each)) for each in around.objects],
-        vehicles=None if vehicles is None else [FoundVehicle(**_shown(each), **found[id(each)]) for each in vehicles],
+        objects=None if around.objects is None else [_object(each) for each in around.objects],
+        vehicles=None if vehicles is None else [_vehicle(each, found[id(each)]) for each in vehicles],
         tags=found[id(around.whole)]["tags"] if around.whole else None,
         plates=None if plates is None else [FoundPlate(rect=each.rect, **found[id(each)]) for each in plates],
     )
 
 
-def _shown(thing: Thing) -> dict[str, Any]:
-    return {"rect": thing.rect, "score": thing.score, "label": thing.label}
+def _object(thing: Thing) -> FoundObject:
+    return FoundObject(rect=thing.rect, score=thing.score, label=thing.label)
+
+
+def _vehicle(thing: Thing, found: Findings) -> FoundVehicle:
+    return FoundVehicle(rect=thing.rect, score=thing.score, type=thing.label, color=found.get("color"))
 
 
 def _body(body: Body, found: Findings, params: SdkParams) -> BodyResult:

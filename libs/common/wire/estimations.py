@@ -174,10 +174,13 @@ class Likely(Wire):
     estimations: dict[str, Unit]
 
 
-class FoundVehicle(FoundObject):
-    """``type`` and ``color`` are those of cars, buses, trucks and vans; null without a model for them."""
+class FoundVehicle(Wire):
+    """``type``: "bicycle", "bus", "car", "motorbike" or "truck". ``color``: of buses, cars and trucks; null without a
+    model for it."""
 
-    type: Likely | None = None
+    rect: Rect
+    score: Unit
+    type: str
     color: Likely | None = None
 
 

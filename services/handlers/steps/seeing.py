@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.common.ids import new_id
 from libs.common.wire.estimations import FaceAttributes
 from libs.common.wire.handlers import DetectionAttributes, FilteredDetection, FilteredSample
-from libs.common.wire.sdk import FaceResult, FilterReason, ImageResult
+from libs.common.wire.sdk import BodyResult, FaceResult, FilterReason, ImageResult
 from services.handlers import requirements
 from services.handlers.emission import Draft, Emission, Picture, Seen
 from services.handlers.face_checks import examine
@@ -26,14 +26,17 @@ async def detect(emission: Emission, services: Services) -> None:
     for (index, picture), image in zip(usable, result.images, strict=True):
         emission.results[index] = image
         emission.filtered += [_filtered(picture, face.face, face.filter_reasons) for face in image.filtered]
+        bodies = image.filtered_bodies
+        emission.filtered_bodies += [_filtered(picture, body.body, body.filter_reasons) for body in bodies]
         seen += _seen(picture, image)
     if not query.aggregate_attributes:
         emission.drafts = [_draft(emission, [one]) for one in seen]
     elif seen:
-        aggregate = result.aggregate
         draft = _draft(emission, seen)
-        if aggregate:
-            draft.attributes, draft.descriptor = aggregate.attributes, aggregate.descriptor
+        if face := result.aggregate:
+            draft.attributes, draft.descriptor = face.attributes, face.descriptor
+        if body := result.body_aggregate:
+            draft.body_attributes, draft.body_descriptor = body.attributes, body.descriptor
         emission.drafts = [draft]
 
 
@@ -58,13 +61,14 @@ def _draft(emission: Emission, seen: list[Seen]) -> Draft:
         seen=seen,
         attributes=face.attributes if face else FaceAttributes(),
         descriptor=face.descriptor if face else None,
+        body_attributes=body.attributes if body else None,
         body_descriptor=body.descriptor if body else None,
         tags=list(dict.fromkeys(emission.query.tags)),
     )
 
 
-def _filtered(picture: Picture, face: FaceResult, reasons: list[FilterReason]) -> FilteredDetection:
-    detection = DetectionAttributes(rect=face.rect, attributes=face.attributes)
+def _filtered(picture: Picture, found: FaceResult | BodyResult, reasons: list[FilterReason]) -> FilteredDetection:
+    detection = DetectionAttributes(rect=found.rect, attributes=found.attributes)
     return FilteredDetection(
         filename=picture.filename,
         filter_reasons=reasons,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
 from services.remote_sdk.engines.net import Loaded
@@ -14,7 +16,7 @@ from services.remote_sdk.stages.view import BodyView
 
 class PlateText:
     """Options of the manifest: ``characters``: those of the output in its order; the class after them is blank.
-    ``shortest``: a text of fewer characters is none."""
+    ``form``: a regular expression of the plates; a text that does not match is none."""
 
     on_warps = False
 
@@ -23,7 +25,7 @@ class PlateText:
         self._net = model.net
         self._output = next(iter(self._net.described.outputs))
         self._characters = model.option("characters", "")
-        self._shortest = model.option("shortest", 7)
+        self._form = re.compile(model.option("form", ".+"))
         if not self._characters:
             raise BadManifest(f"model {model.manifest.name}: options.characters are those of the output")
 
@@ -41,6 +43,6 @@ class PlateText:
         starts = [at for at in range(len(best)) if at == 0 or best[at] != best[at - 1]]
         steps = [at for at in starts if best[at] < len(self._characters)]
         text = "".join(self._characters[int(best[at])] for at in steps)
-        if len(text) < self._shortest:
+        if not self._form.fullmatch(text):
             return {"text": "", "score": 0.0}
         return {"text": text, "score": round(float(min(shares[best[at], at] for at in steps)), 4)}

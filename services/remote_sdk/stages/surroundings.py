@@ -15,8 +15,11 @@ from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.pairing import paired
 from services.remote_sdk.stages.view import BodyView
 
-VEHICLES = frozenset({"bicycle", "bus", "car", "motorbike", "truck"})
-"""The labels of vehicles among the things that a detector finds."""
+PAINTED = frozenset({"bus", "car", "truck"})
+VEHICLES = PAINTED | {"bicycle", "motorbike"}
+"""The labels of vehicles among the things that a detector finds, and those of which a colour is told."""
+
+_PLATE = 2.0, 6.0  # widths in heights; plates of the world have 2 to 5.4
 
 _HEAD = 0.1  # of a body's height: its head's centre lies so far below its top
 
@@ -112,22 +115,23 @@ class Search:
 
     def _vehicles(self) -> list[Thing]:
         found = [each for each in self._detected("vehicle_detection") if each.label in VEHICLES]
-        return [self._thing(each, "vehicle_attributes") for each in found]
+        return [self._thing(each, "vehicle_attributes" if each.label in PAINTED else None) for each in found]
 
     def _plates(self, boxes: Sequence[Rect] | None) -> list[Thing]:
-        """The regions the caller names; without any the whole picture is taken for one."""
-        if boxes is None:
-            return [self._thing(_all_of(self._pixels), "plate_text")]
+        """In the regions the caller names; without any, in the whole picture if it has the shape of a plate."""
         height, width = self._pixels.shape[:2]
+        if boxes is None:
+            is_plate = _PLATE[0] <= width / height <= _PLATE[1]
+            return [self._thing(_all_of(self._pixels), "plate_text")] if is_plate else []
         regions = [_of_rect(box) for box in boxes]
         seen = [
             each for each in regions if each.left < width and each.top < height and min(each.right, each.bottom) >= 0
         ]
         return [self._thing(each, "plate_text") for each in seen]
 
-    def _thing(self, found: Detection, slot: str) -> Thing:
+    def _thing(self, found: Detection, slot: str | None) -> Thing:
         crops = {}
-        if slot in self._around.croppers:
+        if slot and slot in self._around.croppers:
             name, crop = self._around.croppers[slot]
             crops[name] = crop(view_of(self._pixels, found))
         return Thing(rect_of(found), found.score, found.label, crops)
