@@ -149,7 +149,7 @@ class SdkOptions(TypedDict, total=False):
     estimate_vehicles: Flag
     estimate_tags: Flag
     estimate_plates: Flag
-    plate_boxes: Sequence[str] | None
+    plate_boxes: Sequence[int] | None
     people_count_coordinates: Flag
     estimate_deepfake: Flag
     estimate_face_occlusion: Flag
