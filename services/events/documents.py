@@ -105,6 +105,12 @@ def whole_event_of(found: Document) -> Event:
     return event_of(found).model_copy(update={field: _descriptor(kind, found) for kind, field in _DESCRIPTORS.items()})
 
 
+def searchable(found: Document) -> dict[int, bytes]:
+    """The descriptors of an event, by version: those of faces and of bodies never share one."""
+    there = (kind for kind in _DESCRIPTORS if found[f"{kind}_data"] is not None)
+    return {found[f"{kind}_version"]: found[f"{kind}_data"] for kind in there}
+
+
 def _descriptor(kind: str, found: Document) -> Descriptor | None:
     parts = {part: found[f"{kind}_{part}"] for part in _PARTS}
     return None if parts["data"] is None else Descriptor(**parts)

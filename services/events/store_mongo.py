@@ -35,6 +35,7 @@ from services.events.documents import (
     event_of,
     is_live,
     owing,
+    searchable,
     whole_event_of,
 )
 from services.events.filters import Predicate
@@ -88,7 +89,7 @@ class MongoEventStore:
         for save in saves:
             save.look_at(known)
         new = [one for save in saves for one in save.new]
-        listed = [one for one in new if one["face_data"] is not None or one["_id"] in known]
+        listed = [one for one in new if searchable(one) or one["_id"] in known]
         async with self._revisions.stamped([one["_id"] for one in listed]) as stamps:
             for one in listed:
                 one |= stamps[one["_id"]].fields
@@ -254,14 +255,14 @@ def _disjoint(saves: Iterable[_Save]) -> tuple[list[_Save], list[_Save]]:
     return together, others
 
 
-_ROW_FIELDS = ("owner", "account_id", "face_data", "face_version")
+_ROW_FIELDS = ("owner", "account_id", "face_data", "face_version", "body_data", "body_version")
 
 
 def _row(found: Document) -> GalleryRow:
-    gone = not is_live(found) or found["face_data"] is None
+    descriptors = searchable(found) if is_live(found) else {}
     return GalleryRow.model_construct(  # it was valid when it was stored; a page without checking is a third cheaper
         object_id=found["_id"],
         account_id=found["owner"],
-        deleted=gone,
-        descriptors={} if gone else {found["face_version"]: found["face_data"]},
+        deleted=not descriptors,
+        descriptors=descriptors,
     )

@@ -184,7 +184,7 @@ def _insert(db: sqlite3.Connection, event: Event) -> bool:
                 "INSERT INTO descriptor (seq, kind, version, data, score) VALUES (?, ?, ?, ?, ?)",
                 (seq, kind, descriptor.version, descriptor.data, descriptor.score),
             )
-    if event.face_descriptor is not None:
+    if event.face_descriptor is not None or event.body_descriptor is not None:
         _revise(db, event.account_id, [event.event_id])
     return True
 
@@ -200,8 +200,8 @@ def _row(event: Event) -> list[Value | None]:
 def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
     """Tags and descriptors go with their event (ON DELETE CASCADE)."""
     known = db.execute(
-        "SELECT event_id FROM event JOIN descriptor USING (seq)"
-        f" WHERE account_id = ? AND event_id {_IN_JSON} AND kind = 'face' ORDER BY event_id",
+        "SELECT DISTINCT event_id FROM event JOIN descriptor USING (seq)"
+        f" WHERE account_id = ? AND event_id {_IN_JSON} ORDER BY event_id",
         (account, json.dumps(event_ids)),
     ).fetchall()
     db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, json.dumps(event_ids)))
@@ -240,9 +240,7 @@ def _revise(db: sqlite3.Connection, account: str, event_ids: Iterable[str]) -> N
 
 def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
     found = db.execute(
-        "SELECT revision, change.event_id, change.account_id, version, data"
-        " FROM change LEFT JOIN event USING (event_id)"
-        " LEFT JOIN descriptor ON descriptor.seq = event.seq AND kind = 'face'"
+        "SELECT revision, event_id, change.account_id, seq FROM change LEFT JOIN event USING (event_id)"
         " WHERE revision > ? ORDER BY revision LIMIT ?",
         (after, limit + 1),
     ).fetchall()
@@ -250,14 +248,24 @@ def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
     if not rows:
         newest = db.execute("SELECT coalesce(max(revision), 0) FROM change").fetchone()[0]
         return GalleryPage(revision=newest, rows=[], more=False)
-    return GalleryPage(revision=rows[-1]["revision"], rows=[_change(row) for row in rows], more=len(found) > limit)
+    stored = _searchable(db, [row["seq"] for row in rows])
+    changes = [_change(row, stored.get(row["seq"], {})) for row in rows]
+    return GalleryPage(revision=rows[-1]["revision"], rows=changes, more=len(found) > limit)
 
 
-def _change(row: sqlite3.Row) -> GalleryRow:
-    gone = row["data"] is None
+def _searchable(db: sqlite3.Connection, seqs: list[int | None]) -> dict[int, dict[int, bytes]]:
+    """The descriptors of each event by version: those of faces and of bodies never share one."""
+    found: dict[int, dict[int, bytes]] = {}
+    sql = f"SELECT seq, version, data FROM descriptor WHERE seq {_IN_JSON}"
+    for row in db.execute(sql, (json.dumps([seq for seq in seqs if seq is not None]),)):
+        found.setdefault(row["seq"], {})[row["version"]] = row["data"]
+    return found
+
+
+def _change(row: sqlite3.Row, descriptors: dict[int, bytes]) -> GalleryRow:
     return GalleryRow.model_construct(  # it was valid when it was stored; a page without checking is a third cheaper
         object_id=row["event_id"],
         account_id=row["account_id"],
-        deleted=gone,
-        descriptors={} if gone else {row["version"]: row["data"]},
+        deleted=not descriptors,
+        descriptors=descriptors,
     )

@@ -6,12 +6,15 @@ from collections.abc import AsyncIterator, Callable
 from itertools import product
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from libs.common import descriptors
 from libs.common.errors import Code, MienError
 from libs.common.ids import new_id
+from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event, EventFilter
 from services.events.columns import COLUMNS, Column
 from services.events.filters import All, Either, Predicate, evaluate, filtered
@@ -137,7 +140,10 @@ def counted(what: Counting, saved: list[Event]) -> list[tuple[Any, ...]]:
     return [(*key, *rows[key]) for key in empty_first]
 
 
-steps = st.lists(st.tuples(st.sampled_from(["save", "save with descriptor", "delete"]), st.integers(0, 5)), max_size=20)
+steps = st.lists(
+    st.tuples(st.sampled_from(["save", "with face", "with body", "with both", "delete"]), st.integers(0, 5)),
+    max_size=20,
+)
 
 
 @examples(60)
@@ -147,8 +153,8 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
 ) -> None:
     account, known = new_id(), [new_id() for _ in range(6)]
     began = (await store.changes(2**62, 1, [])).revision
-    state: dict[str, bytes] = {}
-    replayed: dict[str, bytes] = {}
+    state: dict[str, dict[int, bytes]] = {}
+    replayed: dict[str, dict[int, bytes]] = {}
     present: set[str] = set()
     read_to = began
     for place, (step, number) in enumerate(steps):
@@ -158,21 +164,28 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
             present.discard(event_id)
             state.pop(event_id, None)
         else:
-            face = descriptor(place) if step == "save with descriptor" else None
-            await store.add(account, [event(account, event_id=event_id, face_descriptor=face)], NOON)
-            if face is not None and event_id not in present:
-                state[event_id] = face.data
+            face = descriptor(place) if step in ("with face", "with both") else None
+            body = of_body(place) if step in ("with body", "with both") else None
+            new = event(account, event_id=event_id, face_descriptor=face, body_descriptor=body)
+            await store.add(account, [new], NOON)
+            if (face or body) and event_id not in present:
+                state[event_id] = {each.version: each.data for each in (face, body) if each}
             present.add(event_id)
         if place == again:
             read_to = await replay(store, read_to, size, replayed)
     await replay(store, read_to, size, replayed)
     assert replayed == state
-    from_the_start: dict[str, bytes] = {}
+    from_the_start: dict[str, dict[int, bytes]] = {}
     await replay(store, began, size, from_the_start)
     assert from_the_start == state
 
 
-async def replay(store: EventStore, after: int, size: int, into: dict[str, bytes]) -> int:
+def of_body(seed: int) -> Descriptor:
+    values = np.random.default_rng(seed).random(descriptors.OMZ_REID.length, np.float32)
+    return Descriptor(version=descriptors.CURRENT_BODY, data=values.tobytes())
+
+
+async def replay(store: EventStore, after: int, size: int, into: dict[str, dict[int, bytes]]) -> int:
     """Apply every page after a revision as a matcher would; where to go on from."""
     while True:
         page = await store.changes(after, size, [])
@@ -181,7 +194,7 @@ async def replay(store: EventStore, after: int, size: int, into: dict[str, bytes
         for row in page.rows:
             into.pop(row.object_id, None)
             if not row.deleted:
-                [into[row.object_id]] = row.descriptors.values()
+                into[row.object_id] = row.descriptors
         after = page.revision
         if not page.more:
             return after
