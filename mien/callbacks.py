@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 from rich.markup import escape
@@ -19,9 +19,10 @@ from libs.common.settings import StorageSettings
 from libs.common.storage.storage import Storage
 from mien import tables
 from mien.terminal import REFUSED, UNREACHABLE, USAGE, AsJson, fail, out, print_json, settings
-from services.sender.app import open_deliveries
-from services.sender.model import DeadDelivery
-from services.sender.ports import Deliveries
+
+if TYPE_CHECKING:  # the sender is imported by the command that opens its store
+    from services.sender.model import DeadDelivery
+    from services.sender.ports import Deliveries
 
 T = TypeVar("T")
 
@@ -114,6 +115,8 @@ def _with_deliveries(work: Callable[[Deliveries], Awaitable[T]]) -> T:
 async def _deliveries(where: StorageSettings) -> AsyncIterator[Deliveries]:
     if where.mongo_url is None and not (where.data_dir / "callbacks.db").exists():  # opening it would make it
         raise MienError(Code.STORE_UNAVAILABLE, f"no callbacks in {where.data_dir.resolve()} (MIEN_DATA_DIR)")
+    from services.sender.app import open_deliveries
+
     storage = Storage(where)
     try:
         yield await open_deliveries(storage)

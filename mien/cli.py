@@ -7,28 +7,24 @@ import asyncio
 import signal
 import sqlite3
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import orjson
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from libs.client import MienApiError, MienClient, MienUnreachable
-from libs.client.client import DEFAULT_URL
 from libs.common import observability, tracing
 from libs.common.errors import MienError
 from libs.common.settings import PORT_OFFSETS, Settings, effective
 from mien import callbacks, dead_letters, models, tables, terminal
-from mien.enrolment import Enrolled, Enrolment
-from mien.lists import list_named
-from mien.pace import at_once
 from mien.photos import people_in, photos_in
-from mien.recognition import THRESHOLD, Sighting, handler_for, look_at_file
 from mien.running import Runnable, run
-from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, UNREACHABLE, AsJson, err, fail, out, print_json, say
+from mien.terminal import NOT_STARTED, SOME_FAILED, USAGE, AsJson, fail, out, print_json
+
+if TYPE_CHECKING:  # what the client needs is imported by the commands that use it
+    from mien.recognition import Sighting
 
 DEMO_ACCOUNT = "6d69656e-0000-4000-8000-000000000000"
 """Used when no account is given: a platform without accounts of its own takes any UUID."""
@@ -46,7 +42,9 @@ app.add_typer(models.group, name="models")
 app.add_typer(dead_letters.group, name="dead-letters")
 app.add_typer(callbacks.group, name="callbacks")
 
-Url = Annotated[str, typer.Option(envvar="MIEN_URL", help="The platform's gateway.")]
+Url = Annotated[
+    str | None, typer.Option(envvar="MIEN_URL", show_default="this machine's", help="The platform's gateway.")
+]
 Account = Annotated[str, typer.Option(envvar="MIEN_ACCOUNT", help="UUID that everything is stored and sought under.")]
 ListName = Annotated[str, typer.Option("--list", help="Name or id of the list of people; a new name is created.")]
 AtOnce = Annotated[int, typer.Option(min=1, max=64, help="Photos under way at one moment.")]
@@ -80,7 +78,7 @@ def serve(service: Annotated[str, typer.Argument(help=f"One of {', '.join(PORT_O
 
     settings = terminal.settings()
     if service not in PORT_OFFSETS:
-        fail(f"no service is named {service!r}; there are {', '.join(PORT_OFFSETS)}", 2)
+        fail(f"no service is named {service!r}; there are {', '.join(PORT_OFFSETS)}", USAGE)
     _run_until_stopped(
         service,
         settings,
@@ -131,16 +129,17 @@ def demo(
     try:
         from mien.demo.child import DidNotStart
         from mien.demo.play import play
+        from mien.photo_commands import through_client
     except ModuleNotFoundError as missing:
         fail(f"{missing.name} is not installed; the demo needs: pip install 'mien[demo]'", NOT_STARTED)
     # told to end, it must still end the platform it has started
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        confused = _run(lambda: play(photos, out_dir, out, url))
+        confused = through_client(lambda: play(photos, out_dir, out, url))
     except DidNotStart as failure:
         fail(f"no platform for the demo: {failure}", NOT_STARTED)
     except OSError as failure:
-        fail(str(failure), 2)
+        fail(str(failure), USAGE)
     raise typer.Exit(SOME_FAILED if confused else 0)
 
 
@@ -148,26 +147,16 @@ def demo(
 def enroll(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="One folder per person, its name theirs.")],
     list_name: ListName = "people",
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     account: Account = DEMO_ACCOUNT,
     concurrency: AtOnce = 4,
     as_json: AsJson = False,
 ) -> None:
     """Make people known. Running it again adds what is new and changes nothing else."""
+    from mien import photo_commands
+
     people = _found(lambda: people_in(directory))
-    pairs = [(person, photo) for person, photos in people.items() for photo in photos]
-
-    async def work(client: MienClient, step: Callable[[], None]) -> list[Enrolled]:
-        enrolment = await Enrolment.onto(client, await list_named(client, list_name))
-
-        async def one(pair: tuple[str, Path]) -> Enrolled:
-            result = await enrolment.add_file(*pair)
-            step()
-            return result
-
-        return await at_once(concurrency, one, pairs)
-
-    results = _with_client(url, account, "enrolling", len(pairs), work)
+    results = photo_commands.enroll(people, list_name, url=url, account=account, concurrency=concurrency)
     if as_json:
         print_json([asdict(result) for result in results])
     else:
@@ -181,28 +170,28 @@ def emit(
     list_name: ListName = "people",
     handler: Annotated[str | None, typer.Option(help="Id of a handler to use instead of our own for --list.")] = None,
     threshold: Annotated[
-        float, typer.Option(min=0, max=1, help="Similarity from which a face has a name.")
-    ] = THRESHOLD,
+        float | None,
+        typer.Option(min=0, max=1, show_default="half", help="Similarity from which a face has a name."),
+    ] = None,
     source: Annotated[str | None, typer.Option(help="Name of the camera, kept with the events.")] = None,
-    url: Url = DEFAULT_URL,
+    url: Url = None,
     account: Account = DEMO_ACCOUNT,
     concurrency: AtOnce = 4,
     as_json: AsJson = False,
 ) -> None:
     """Generate events from photos and show who was seen."""
-    photos = _found(lambda: photos_in(paths))
+    from mien import photo_commands
 
-    async def work(client: MienClient, step: Callable[[], None]) -> list[Sighting]:
-        handler_id = handler or await _our_handler(client, list_name, threshold)
-
-        async def one(photo: Path) -> Sighting:
-            sighting = await look_at_file(client, handler_id, photo, source=source)
-            step()
-            return sighting
-
-        return await at_once(concurrency, one, photos)
-
-    sightings = _with_client(url, account, "emitting", len(photos), work)
+    sightings = photo_commands.emit(
+        _found(lambda: photos_in(paths)),
+        list_name,
+        handler_id=handler,
+        threshold=threshold,
+        source=source,
+        url=url,
+        account=account,
+        concurrency=concurrency,
+    )
     if as_json:
         print_json([_plain(sighting) for sighting in sightings])
     else:
@@ -237,57 +226,11 @@ def _event_loop() -> asyncio.AbstractEventLoop:
     return uvloop.new_event_loop()
 
 
-async def _our_handler(client: MienClient, list_name: str, threshold: float) -> str:
-    list_id = await list_named(client, list_name)
-    if not await client.faces.count(list_id=list_id):
-        say(f"nobody is on the list {list_name!r} yet, so every face is unknown (mien enroll)")
-    return await handler_for(client, list_id, threshold)
-
-
-def _with_client(
-    url: str,
-    account: str,
-    doing: str,
-    total: int,
-    work: Callable[[MienClient, Callable[[], None]], Coroutine[Any, Any, T]],
-) -> T:
-    """Run ``work`` with a client and a progress bar; every failure ends as one clear line and an exit code."""
-
-    try:
-        client = MienClient(url, account=account)
-    except ValueError as wrong:
-        fail(str(wrong), 2)
-
-    async def run() -> T:
-        async with client:
-            with _progress() as progress:
-                task = progress.add_task(doing, total=total)
-                return await work(client, lambda: progress.advance(task))
-
-    return _run(run)
-
-
-def _progress() -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=err, transient=True, disable=not err.is_terminal)
-
-
-def _run(work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    try:
-        return asyncio.run(work())
-    except MienUnreachable as failure:
-        fail(f"{failure}; is the platform running? (mien up)", UNREACHABLE)
-    except MienApiError as refusal:
-        fail(f"{refusal} (request {refusal.request_id})", REFUSED)
-    except KeyboardInterrupt:
-        fail("stopped", 130)
-
-
 def _found(find: Callable[[], T]) -> T:
     try:
         return find()
     except OSError as failure:
-        fail(str(failure), 2)
+        fail(str(failure), USAGE)
 
 
 def _plain(sighting: Sighting) -> dict[str, Any]:

@@ -23,20 +23,15 @@ from libs.common.rpc import remote
 from libs.common.settings import Settings
 from libs.common.storage.storage import Storage
 from mien.pool import Pool
-from services.events import app as events
 from services.events.routes import routes as events_routes
-from services.faces import app as faces
 from services.faces.routes import routes as faces_routes
-from services.gateway.limits import Buckets, Rate, buckets
-from services.handlers import app as handlers
+from services.gateway.limits import Buckets, MemoryBuckets, Rate
 from services.handlers.ports import Services
 from services.handlers.routes import routes as handlers_routes
-from services.image_store import app as image_store
 from services.image_store.routes import routes as image_store_routes
 from services.matcher.routes import routes as matcher_routes
 from services.remote_sdk.door import build_door, health_of_workers
 from services.remote_sdk.routes import routes as remote_sdk_routes
-from services.sender import app as sender
 from services.sender.routes import routes as sender_routes
 
 P = TypeVar("P")
@@ -179,7 +174,12 @@ class Parts:
         settings = self._settings
         if not settings.rate_per_s:
             return None
-        return buckets(Rate(settings.rate_per_s, settings.rate_burst), self._storage.redis)
+        rate = Rate(settings.rate_per_s, settings.rate_burst)
+        if self._storage.redis is None:
+            return MemoryBuckets(rate)
+        from services.gateway.limits_redis import RedisBuckets
+
+        return RedisBuckets(self._storage.redis, rate)
 
     @property
     def _limits(self) -> Limits:
@@ -190,17 +190,26 @@ class Parts:
             total_bytes=settings.max_body_bytes,
         )
 
+    # Each service is imported by those who build it: the others can spare torch and the stores' drivers, which cost
+    # seconds of start-up and 200 MB.
+
     async def _image_store(self) -> Part:
+        from services.image_store import app as image_store
+
         return await image_store.build(self._storage)
 
     async def _faces(self) -> Part:
+        from services.faces import app as faces
+
         return await faces.build(self._storage)
 
     async def _events(self) -> Part:
+        from services.events import app as events
+
         return await events.build(self._storage, self.bus)
 
     async def _remote_sdk(self) -> Part:
-        from services.remote_sdk import app as remote_sdk  # only here: others can spare torch's second and 200 MB
+        from services.remote_sdk import app as remote_sdk
 
         settings = self._settings
         return await remote_sdk.build(
@@ -208,11 +217,13 @@ class Parts:
         )
 
     async def _matcher(self) -> Part:
-        from services.matcher import app as matcher  # as remote_sdk
+        from services.matcher import app as matcher
 
         return await matcher.build(self._port(ports.Faces), self._port(ports.Events))
 
     async def _handlers(self) -> Part:
+        from services.handlers import app as handlers
+
         services = Services(
             sdk=self._port(ports.Sdk),
             faces=self._port(ports.Faces),
@@ -230,6 +241,8 @@ class Parts:
         )
 
     async def _sender(self) -> Part:
+        from services.sender import app as sender
+
         return await sender.build(self._storage, self.bus, self._fetch, self._settings.sender)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.console import Group, RenderableType
@@ -11,9 +11,10 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from libs.common.wire.sdk import Estimator
-from mien.enrolment import Enrolled
-from mien.recognition import SeenFace, Sighting
+if TYPE_CHECKING:  # only what is shown; importing them takes a second
+    from libs.common.wire.sdk import Estimator
+    from mien.enrolment import Enrolled
+    from mien.recognition import SeenFace, Sighting
 
 ENROLLED = ("person", "photos", "new", "known before", "not usable")
 

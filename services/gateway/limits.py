@@ -15,29 +15,13 @@ from typing import Any, Protocol
 
 from aiohttp import web
 from prometheus_client import Counter
-from redis.asyncio import Redis
 
 from libs.common.errors import Code, MienError
 from libs.common.http.routes import Call
 from libs.common.ids import NIL
-from libs.common.storage.redis import Spared
 
 REMEMBERED = 100_000
 """Accounts whose buckets a process keeps; forgetting one that is not full costs no more than a burst."""
-KEY = "mien:rate:{}"
-
-# KEYS: the account's bucket. ARGV: microseconds per token, tokens in a full bucket. The clock is Redis's own, the same
-# for every gateway. Numbers of microseconds since 1970 are exact in Lua, and in the text that is kept.
-TAKE = """
-local now = redis.call('TIME')
-now = now[1] * 1000000 + now[2]
-local full = math.max(now, tonumber(redis.call('GET', KEYS[1])) or 0) + ARGV[1]
-local wait = full - now - ARGV[1] * ARGV[2]
-if wait <= 0 then
-    redis.call('SET', KEYS[1], string.format('%.0f', full), 'PX', math.ceil((full - now) / 1000))
-end
-return string.format('%.0f', wait)
-"""
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 REFUSED = Counter("mien_rate_limited_total", "Requests refused because their account makes too many")
@@ -78,24 +62,6 @@ class MemoryBuckets:
         if len(self._full_at) > REMEMBERED:
             del self._full_at[next(iter(self._full_at))]
         return max(wait, 0.0)
-
-
-class RedisBuckets:
-    """Satisfies :class:`Buckets` for every process on one Redis. While it is away, everything passes."""
-
-    def __init__(self, redis: Redis, rate: Rate) -> None:
-        self._arguments = [round(1_000_000 / rate.per_s), rate.burst]
-        self._script: Any = redis.register_script(TAKE)
-        self._spared = Spared("rate limits")
-
-    async def take(self, account: str) -> float:
-        wait_us = await self._spared.ask(lambda: self._script(keys=[KEY.format(account)], args=self._arguments))
-        return 0.0 if wait_us is None else max(int(wait_us), 0) / 1_000_000
-
-
-def buckets(rate: Rate, redis: Redis | None) -> Buckets:
-    """For all gateways together where there is a Redis, else for each process."""
-    return MemoryBuckets(rate) if redis is None else RedisBuckets(redis, rate)
 
 
 def limited(buckets: Buckets) -> Any:

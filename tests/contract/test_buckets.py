@@ -18,7 +18,8 @@ from libs.common.ids import new_id
 from libs.common.settings import Settings, StorageSettings
 from mien.serve import GATEWAY, Process
 from services.gateway import app as gateway
-from services.gateway.limits import Buckets, MemoryBuckets, Rate, buckets
+from services.gateway.limits import Buckets, MemoryBuckets, Rate
+from services.gateway.limits_redis import RedisBuckets
 
 Open = Callable[[Rate], Buckets]
 
@@ -26,10 +27,10 @@ Open = Callable[[Rate], Buckets]
 @pytest.fixture(params=["memory", "redis"])
 async def opened(request: pytest.FixtureRequest) -> AsyncIterator[Open]:
     if request.param == "memory":
-        yield lambda rate: buckets(rate, None)
+        yield MemoryBuckets
         return
     async with Redis.from_url(request.getfixturevalue("redis_url")) as redis:
-        yield lambda rate: buckets(rate, redis)
+        yield lambda rate: RedisBuckets(redis, rate)
 
 
 async def test_as_many_as_the_burst_pass_at_once_and_the_next_is_told_when(opened: Open) -> None:
@@ -72,7 +73,7 @@ def test_a_bucket_in_memory_is_one_of_tokens() -> None:
 async def test_gateways_on_one_redis_share_the_buckets(redis_url: str) -> None:
     account = new_id()
     async with Redis.from_url(redis_url) as one, Redis.from_url(redis_url) as two:
-        gateways = [buckets(Rate(per_s=0.01, burst=10), redis) for redis in (one, two)]
+        gateways = [RedisBuckets(redis, Rate(per_s=0.01, burst=10)) for redis in (one, two)]
         waits = await asyncio.gather(*(filled.take(account) for filled in gateways for _ in range(10)))
     assert waits.count(0.0) == 10
 
@@ -82,7 +83,7 @@ async def test_without_redis_everything_passes_and_with_it_again_nothing_is_forg
 ) -> None:
     account = new_id()
     async with Redis.from_url(redis_url, socket_connect_timeout=1, socket_timeout=1) as redis:
-        filled = buckets(Rate(per_s=0.01, burst=1), redis)
+        filled = RedisBuckets(redis, Rate(per_s=0.01, burst=1))
         assert await filled.take(account) == 0.0
         redis_server.kill()
         began = time.monotonic()

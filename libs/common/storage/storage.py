@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from obstore.store import S3Store
-from pymongo import AsyncMongoClient
-from pymongo.asynchronous.database import AsyncDatabase
-from redis.asyncio import Redis
 
 from libs.common.errors import Code, MienError
 from libs.common.sealing import Seal, key_in
 from libs.common.settings import StorageSettings
-from libs.common.storage import mongo
-from libs.common.storage.mongo import Document
 from libs.common.storage.objects import RETRIES, TIMES
 from libs.common.storage.sqlite import Database
+
+if TYPE_CHECKING:  # each driver costs half a second to import, which only those wait who use it
+    from pymongo import AsyncMongoClient
+    from pymongo.asynchronous.database import AsyncDatabase
+    from redis.asyncio import Redis
+
+    from libs.common.storage.mongo import Document
 
 REDIS_S = 2.0
 """For connecting and for one command."""
@@ -44,13 +47,19 @@ class Storage:
     @cached_property
     def _client(self) -> AsyncMongoClient[Document] | None:
         url = self._settings.mongo_url
-        return mongo.connect(url.get_secret_value()) if url else None
+        if url is None:
+            return None
+        from libs.common.storage import mongo
+
+        return mongo.connect(url.get_secret_value())
 
     @cached_property
     def redis(self) -> Redis | None:
         url = self._settings.redis_url
         if url is None:
             return None
+        from redis.asyncio import Redis
+
         return Redis.from_url(url.get_secret_value(), socket_timeout=REDIS_S, socket_connect_timeout=REDIS_S)
 
     @cached_property
