@@ -31,6 +31,7 @@ from services.handlers.routes import routes as handlers_routes
 from services.image_store.routes import routes as image_store_routes
 from services.matcher.routes import routes as matcher_routes
 from services.remote_sdk.door import build_door, health_of_workers
+from services.remote_sdk.models import versions
 from services.remote_sdk.routes import routes as remote_sdk_routes
 from services.sender.routes import routes as sender_routes
 
@@ -79,7 +80,9 @@ class Parts:
         self.elsewhere: dict[str, Check] = {}
 
     async def open(self) -> None:
-        """Raises MienError BAD_URL, sqlite3.Error naming a database that cannot be opened."""
+        """Raises MienError BAD_URL, what descriptor versions lack, sqlite3.Error naming a database that cannot be
+        opened."""
+        versions.use(self._settings.sdk)
         self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=CONNECTIONS))
         self._fetcher = Fetcher(self._settings.fetch)
         url = self._settings.storage.bus_url

@@ -18,7 +18,7 @@ from deploy.chaos.load import Load
 from deploy.chaos.witnesses import CallbackReceiver, Subscriber
 from deploy.local.suite import ScaledSuite
 from libs.client import MienApiError, MienClient, MienUnreachable
-from libs.common.descriptors import CURRENT_FACE
+from libs.common.descriptors import DEFAULT_FACE
 
 STORED_S = 60.0
 """In which an acknowledged event has to be found once the suite serves again."""
@@ -192,7 +192,7 @@ async def _pages(find: Callable[..., Awaitable[list[dict[str, Any]]]], *targets:
 
 
 def _reference(descriptor: bytes) -> dict[str, Any]:
-    data = {"descriptor": base64.b64encode(descriptor).decode(), "version": CURRENT_FACE}
+    data = {"descriptor": base64.b64encode(descriptor).decode(), "version": DEFAULT_FACE}
     return {"type": "raw_descriptor", "data": data}
 
 

@@ -16,7 +16,7 @@ from skimage import data
 
 from deploy.chaos.ledger import Ledger, Sighting
 from libs.client import MienApiError, MienClient, MienUnreachable
-from libs.common.descriptors import CURRENT_FACE, DLIB_RESNET
+from libs.common.descriptors import DEFAULT_FACE, DLIB_RESNET
 from libs.common.ids import new_id
 
 T = TypeVar("T")
@@ -91,7 +91,7 @@ class Load:
 
     async def enrolment(self) -> None:
         face_id, vector = new_id(), self._descriptor()
-        attribute = {"descriptors": [{"descriptor": vector, "version": CURRENT_FACE}]}
+        attribute = {"descriptors": [{"descriptor": vector, "version": DEFAULT_FACE}]}
         await self._insist(
             "enrol",
             lambda: self._client.faces.create(face_id=face_id, lists=[self.enrolled_list], attribute=attribute),

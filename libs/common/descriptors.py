@@ -14,6 +14,8 @@ import numpy as np
 
 from libs.common.errors import Code, MienError
 
+Kind = Literal["face", "body"]
+
 MAGIC = b"dp\x00\x01"
 HEADER = struct.Struct("<4sI")
 MAX_NORM = 1e6
@@ -29,7 +31,7 @@ class Version:
     """
 
     number: int
-    kind: Literal["face", "body"]
+    kind: Kind
     model: str
     length: int
     midpoint: float
@@ -88,8 +90,10 @@ OMZ_REID = Version(
 )
 
 VERSIONS = {version.number: version for version in (DLIB_RESNET, MOBILEFACENET, OMZ_REID)}
-CURRENT_FACE = DLIB_RESNET.number
-CURRENT_BODY = OMZ_REID.number
+DEFAULT_FACE = DLIB_RESNET.number
+DEFAULT_BODY = OMZ_REID.number
+
+_current: dict[Kind, int] = {"face": DEFAULT_FACE, "body": DEFAULT_BODY}
 
 
 def register(version: Version) -> None:
@@ -104,6 +108,21 @@ def register(version: Version) -> None:
             f"version {version.number} is {known.kind}, {known.length} values ({known.model}); "
             f"{version.model} is {version.kind}, {version.length} values",
         )
+
+
+def use(kind: Kind, number: int) -> None:
+    """Make ``number`` the version that this process describes and matches with; see :func:`current`.
+
+    Raises DESCRIPTOR_VERSION_UNKNOWN, BAD_DESCRIPTOR when it is of the other kind.
+    """
+    if version_of(number).kind != kind:
+        raise MienError(Code.BAD_DESCRIPTOR, f"descriptor version {number} is not of the kind {kind}")
+    _current[kind] = number
+
+
+def current(kind: Kind) -> int:
+    """The version that is made and matched. One for the whole platform: descriptors of two do not compare."""
+    return _current[kind]
 
 
 def version_of(number: int) -> Version:

@@ -94,6 +94,13 @@ class SdkSettings(FromEnvironment):
     prefer: Annotated[list[str], NoDecode, Commas] = Field(
         default=[], description="models, by name, that fill their slots before any other"
     )
+    face_version: int | None = Field(
+        default=None,
+        ge=1,
+        description="version of face descriptors, 1001 unless set: its model describes faces, and every service"
+        " matches by it",
+    )
+    body_version: int | None = Field(default=None, ge=1, description="likewise of bodies, 2001 unless set")
     engine: Literal["auto", "openvino", "onnxruntime"] = Field(
         default="auto", description="what runs the optional models; auto: openvino where it is installed"
     )

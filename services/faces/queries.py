@@ -180,7 +180,7 @@ def attribute_answer(attribute: Attribute, query: AttributeQuery) -> dict[str, A
     Raises DESCRIPTOR_MISSING when a descriptor was asked for, by its version or as a target, and is not there.
     """
     targets = [ALIASES.get(target, target) for target in query.targets or ATTRIBUTE_TARGETS]
-    version = query.descriptor_version or descriptors.CURRENT_FACE
+    version = query.descriptor_version or descriptors.current("face")
     descriptor = next((draft for draft in attribute.descriptors if draft.version == version), None)
     asked = query.descriptor_version is not None or query.targets is not None
     if descriptor is None and asked and "face_descriptor" in targets:

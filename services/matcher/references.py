@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from libs.common.descriptors import CURRENT_BODY, CURRENT_FACE, unpack_sdk, vector
+from libs.common.descriptors import Kind, current, unpack_sdk, vector
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.ports import Events, Faces
@@ -27,12 +27,9 @@ from libs.common.wire.matcher import (
     TrackReference,
 )
 
-Kind = Literal["face", "body"]
 Descriptors = dict[int, bytes]
 """Raw descriptors of one object by version."""
 
-CURRENT: dict[Kind, int] = {"face": CURRENT_FACE, "body": CURRENT_BODY}
-"""The version each kind of match uses."""
 LOOKUP = 1000
 """Objects looked up by one call."""
 
@@ -172,7 +169,7 @@ def _probes(group: Sequence[Probe | _Stored], loaded: Loaded, kind: Kind) -> lis
 
 def _current(probe: Probe, kind: Kind) -> Probe:
     """A given descriptor, if it has the version that matching uses. Raises REFERENCE_VERSION."""
-    if probe.version != CURRENT.get(kind):
+    if probe.version != current(kind):
         detail = f"reference {probe.echo.get('id', '')!r} has version {probe.version}, {_used(kind)}"
         raise MienError(Code.REFERENCE_VERSION, detail)
     return probe
@@ -189,7 +186,7 @@ def _stored(one: _Stored, loaded: Loaded, kind: Kind) -> Probe:
     if not descriptors:
         code = Code.DESCRIPTOR_MISSING if kind == "face" else Code.BODY_DESCRIPTOR_MISSING
         raise MienError(code, f"{name} has no {kind} descriptor")
-    version = CURRENT.get(kind)
+    version = current(kind)
     if version not in descriptors:
         held = ", ".join(str(number) for number in sorted(descriptors))
         raise MienError(Code.REFERENCE_VERSION, f"{name} has version {held}, {_used(kind)}")
@@ -197,8 +194,7 @@ def _stored(one: _Stored, loaded: Loaded, kind: Kind) -> Probe:
 
 
 def _used(kind: Kind) -> str:
-    version = CURRENT.get(kind)
-    return f"{kind} matching uses {version}" if version else f"{kind} matching has no descriptor version yet"
+    return f"{kind} matching uses {current(kind)}"
 
 
 def _check_bodies(references: list[Reference]) -> None:

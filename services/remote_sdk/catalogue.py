@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from libs.common.errors import Code, MienError
+from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Estimator, SdkParams
 from services.remote_sdk.engines import choose
 from services.remote_sdk.engines.port import Where
-from services.remote_sdk.kinds import LANDMARKS, RUNNABLE
+from services.remote_sdk.kinds import LANDMARKS, MEASURES, RUNNABLE
+from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelMissing
 from services.remote_sdk.models.library import Library, Model
 from services.remote_sdk.slots import SLOTS, WELCOME, asked
@@ -19,22 +21,16 @@ DETECTION = "face_detection"
 class Catalogue:
     """What this deployment can estimate."""
 
-    def __init__(
-        self,
-        library: Library,
-        allow: list[str],
-        prefer: list[str] | None = None,
-        engine: str = "auto",
-    ) -> None:
-        """``allow``: the sensitive estimators the operator allows; ``prefer``: models that come before all others;
-        ``engine``: the setting of that name.
+    def __init__(self, library: Library, settings: SdkSettings) -> None:
+        """What ``library`` has, as the settings allow and prefer it.
 
         Raises ModelMissing when a model that is preferred is not installed, or cannot be run here.
         """
         self.library = library
-        self._allow = set(allow)
-        self._engine = engine
-        self._preferred = {name: -rank for rank, name in enumerate(prefer or [])}
+        self._allow = set(settings.allow)
+        self._engine = settings.engine
+        self._versions = versions.wanted(settings)
+        self._preferred = {name: -rank for rank, name in enumerate(settings.prefer)}
         for name in self._preferred:
             if reason := self.unusable(library.model(name)):
                 raise ModelMissing(f"model {name} is preferred: {reason}")
@@ -69,9 +65,20 @@ class Catalogue:
             return f"not installed: {model.get}"
         if model.manifest.kind not in RUNNABLE:
             return f"this release does not run kind {model.manifest.kind}"
+        if wrong := self._other_version(model):
+            return wrong
         for network in model.manifest.networks.values():
             if not choose.readable(network.files[0], self._engine):
                 return f"nothing here runs {network.files[0]}: {choose.HINT}"
+        return None
+
+    def _other_version(self, model: Model) -> str | None:
+        """Why a model's descriptors cannot be matched here; None when they can, or it makes none."""
+        described = model.manifest.descriptor
+        for slot, wanted in self._versions.items():
+            if described and slot in model.manifest.slots and described.version != wanted:
+                setting = f"MIEN_SDK_{versions.SLOTS[slot].upper()}_VERSION"
+                return f"its descriptors are of version {described.version}, and {wanted} is used ({setting})"
         return None
 
     def estimators(self, where: Callable[[str], Where | None] = lambda _: None) -> dict[str, Estimator]:
@@ -91,8 +98,7 @@ class Catalogue:
 
     def models_for(self, params: SdkParams) -> dict[str, str]:
         """The model and version behind each slot these parameters use, by slot."""
-        names = {name for _, name in _used(params)}
-        return {slot: f"{model.name} {model.manifest.version}" for slot, model in self.chosen.items() if slot in names}
+        return {slot: f"{model.name} {model.manifest.version}" for slot, model in self._used(params).items()}
 
     def _check_allowed(self, flag: str, name: str) -> None:
         word = SLOTS[name].sensitive
@@ -104,14 +110,20 @@ class Catalogue:
 
     def _missing(self, slot: str) -> str:
         """What an empty slot lacks, and how to have it."""
-        known = [model for model in self._candidates(slot) if model.manifest.kind in RUNNABLE]
+        candidates = self._candidates(slot)
+        known = [model for model in candidates if model.manifest.kind in RUNNABLE and not self._other_version(model)]
         if here := next((model for model in known if model.installed and self._eligible(model)), None):
-            return f"no model is installed for {slot} that can be used ({here.name}: {self.unusable(here)})"
+            reason = self.unusable(here) or "; ".join(
+                f"it needs {need}: {self._missing(need)}" for need in here.manifest.needs if need not in self.chosen
+            )
+            return f"no model is installed for {slot} that can be used ({here.name}: {reason})"
         if known:
             fits = " or ".join(f"{m.manifest.title} ({m.manifest.licence}): {m.get}" for m in known)
             return f"no model is installed for {slot}; what fits: {fits}"
-        if named := self._candidates(slot):
-            fits = ", ".join(f"{model.manifest.title} ({model.manifest.licence})" for model in named)
+        if others := [reason for model in candidates if (reason := self._other_version(model))]:
+            return f"no model is known for {slot} of the version that is used: {'; '.join(others)}"
+        if candidates:
+            fits = ", ".join(f"{model.manifest.title} ({model.manifest.licence})" for model in candidates)
             return f"no model is installed for {slot}, and this release cannot run what is known to fit: {fits}"
         return f"no model is installed for {slot}, and none is known that fits"
 
@@ -142,7 +154,22 @@ class Catalogue:
 
     def chosen_for(self, params: SdkParams) -> list[str]:
         """The names of the models that these parameters use, each once."""
-        return list({self.chosen[slot].name: None for _, slot in _used(params) if slot in self.chosen})
+        return list({model.name: None for model in self._used(params).values()})
+
+    def _used(self, params: SdkParams) -> dict[str, Model]:
+        """The models that these parameters use, by their slots, and those that these in turn need."""
+        slots = {slot for _, slot in _slots(params) if slot in self.chosen}
+        for slot in list(slots):
+            slots |= self._needs(self.chosen[slot])
+        return {slot: model for slot, model in self.chosen.items() if slot in slots}
+
+    def needed_by(self, name: str) -> list[str]:
+        """The names of the models whose findings a model builds on."""
+        return [self.chosen[slot].name for slot in self._needs(self.library.model(name))]
+
+    def _needs(self, model: Model) -> set[str]:
+        """The slots that a model builds on. What is measured builds on dlib's five points, whoever fills that slot."""
+        return set() if model.manifest.kind in MEASURES else set(model.manifest.needs)
 
     def required(self, slot: str) -> Model:
         """The model of a slot without which nothing works. Raises ModelMissing."""
@@ -151,7 +178,7 @@ class Catalogue:
         return self.chosen[slot]
 
 
-def _used(params: SdkParams) -> Iterator[tuple[str, str]]:
+def _slots(params: SdkParams) -> Iterator[tuple[str, str]]:
     """The parameters that are set, each with a slot whose model they use if there is one."""
     yield from asked(params)
     yield from ((flag, slot) for flag, slot in WELCOME.items() if getattr(params, flag))

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal, TypeVar
 
 import torch
+from torch import nn
 
-from libs.common.descriptors import Version, register
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.detectors.port import Detector
 from services.remote_sdk.engines.choose import engines
 from services.remote_sdk.engines.net import Loaded, load
-from services.remote_sdk.engines.port import Engine, EngineMissing, Where
+from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Where
 from services.remote_sdk.estimators.descriptor import Describer
 from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
 from services.remote_sdk.kinds import BODY_ESTIMATORS, DESCRIBERS, DETECTORS, FACE_ESTIMATORS, THING_ESTIMATORS, Given
+from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
 from services.remote_sdk.models.library import Library, Model, builtin
 from services.remote_sdk.models.manifest import BadManifest
@@ -55,7 +57,8 @@ def catalogue_of(settings: SdkSettings) -> Catalogue:
     """What the models in the settings' folder fill. Raises ENGINE_FAILED when a manifest or a preference is wrong."""
     try:
         library = Library(settings.models_dir)
-        return Catalogue(library, settings.allow, settings.prefer, settings.engine)
+        versions.make_known(library)
+        return Catalogue(library, settings)
     except FAULTS as fault:
         raise _refusal(fault) from fault
 
@@ -89,7 +92,6 @@ class _Opening:
     def all_of(self, catalogue: Catalogue) -> Models:
         detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
         self._where["dlib-sp5"] = Where("numpy", "cpu", "fp32")
-        _register(description, "face")
         return Models(
             precision=self._precision,
             detector=self._built(DETECTORS, detection),
@@ -109,10 +111,7 @@ class _Opening:
     def _estimators(self, kinds: Mapping[str, Callable[[Loaded], E]], catalogue: Catalogue) -> dict[str, E]:
         """Those of the kinds, by the names of their models."""
         models = {model.name: model for model in catalogue.chosen.values() if model.manifest.kind in kinds}
-        built = {name: kinds[model.manifest.kind](self._loaded(model)) for name, model in models.items()}
-        for model in models.values():
-            _register(model, "face" if kinds is FACE_ESTIMATORS else "body")
-        return built
+        return {name: kinds[model.manifest.kind](self._loaded(model)) for name, model in models.items()}
 
     def _detectors(self, catalogue: Catalogue) -> dict[str, Detector]:
         """Those of other things than faces, by slots; one that fills several slots is one object."""
@@ -126,19 +125,23 @@ class _Opening:
         loaded = self._loaded(model) if model.manifest.networks else None
         if loaded is None:
             self._where[model.name] = where(self._precision)
-        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings))
+        trace = partial(self._traced, model.name)
+        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings, trace))
+
+    def _traced(self, name: str, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
+        """The built-in network of a model in an engine that is faster than torch on the CPU; None: torch runs it."""
+        if self._precision.device.type == "cuda":
+            return None
+        for engine in self._engines:
+            if run := engine.trace(network, example):
+                self._where[name] = engine.where
+                return run
+        return None
 
     def _loaded(self, model: Model) -> Loaded:
         loaded = load(model, self._engines)
         self._where[model.name] = loaded.where
         return loaded
-
-
-def _register(model: Model, kind: Literal["face", "body"]) -> None:
-    """Make the version of a model's descriptors known, where it is not."""
-    own = model.manifest.descriptor
-    if own:
-        register(Version(own.version, kind, model.name, own.length, own.midpoint, own.slope, own.source))
 
 
 def where(precision: Precision) -> Where:

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.common import clock
-from libs.common.descriptors import CURRENT_FACE
+from libs.common.descriptors import DEFAULT_FACE
 from libs.common.ids import new_id
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
@@ -124,7 +124,7 @@ def event(account: str, **changes: Any) -> Event:
     return Event(**{**own, **changes})
 
 
-def descriptor(seed: int = 0, version: int = CURRENT_FACE, score: float | None = None) -> Descriptor:
+def descriptor(seed: int = 0, version: int = DEFAULT_FACE, score: float | None = None) -> Descriptor:
     """A raw descriptor of random values."""
     values = np.random.default_rng(seed).standard_normal(128).astype("<f4")
     return Descriptor(version=version, data=values.tobytes(), score=score)

@@ -15,7 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from redis.asyncio import Redis
 
 from libs.common import clock
-from libs.common.descriptors import CURRENT_FACE
+from libs.common.descriptors import DEFAULT_FACE
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
 from libs.common.wire.faces import DescriptorDraft
@@ -137,7 +137,7 @@ def uid(number: int | None = None) -> str:
     return f"00000000-0000-4000-8000-{next(_counter) + 0xA00000 if number is None else number:012x}"
 
 
-def descriptor(seed: int = 0, version: int = CURRENT_FACE, length: int = 128, score: float | None = None):
+def descriptor(seed: int = 0, version: int = DEFAULT_FACE, length: int = 128, score: float | None = None):
     """A raw descriptor of random values, with its version."""
     values = np.random.default_rng(seed).standard_normal(length).astype("<f4")
     return DescriptorDraft(descriptor=values.tobytes(), version=version, score=score)

@@ -11,7 +11,7 @@ import aiohttp
 import numpy as np
 
 from libs.common import ports
-from libs.common.descriptors import CURRENT_FACE, DLIB_RESNET
+from libs.common.descriptors import DEFAULT_FACE, DLIB_RESNET
 from libs.common.http.peers import Peers
 from libs.common.http.server import Servers, build_app
 from libs.common.part import Part
@@ -110,7 +110,7 @@ def vector(*components: float) -> bytes:
     return values.tobytes()
 
 
-def face(raw: bytes | None = None, version: int = CURRENT_FACE, **fields: Any) -> FaceDraft:
+def face(raw: bytes | None = None, version: int = DEFAULT_FACE, **fields: Any) -> FaceDraft:
     """A face with that descriptor, or without attributes."""
     drafts = [] if raw is None else [DescriptorDraft(descriptor=raw, version=version)]
     return FaceDraft(attribute=AttributeDraft(descriptors=drafts) if drafts else None, **fields)
@@ -118,11 +118,11 @@ def face(raw: bytes | None = None, version: int = CURRENT_FACE, **fields: Any) -
 
 def event(account: str, raw: bytes | None = None, **fields: Any) -> Event:
     """An event with that face descriptor, or without one."""
-    descriptor = None if raw is None else Descriptor(version=CURRENT_FACE, data=raw)
+    descriptor = None if raw is None else Descriptor(version=DEFAULT_FACE, data=raw)
     return event_stores.event(account, face_descriptor=descriptor, **fields)
 
 
-def raw(descriptor: bytes, version: int = CURRENT_FACE, **fields: Any) -> dict[str, Any]:
+def raw(descriptor: bytes, version: int = DEFAULT_FACE, **fields: Any) -> dict[str, Any]:
     """A reference that carries its descriptor."""
     return {"type": "raw_descriptor", "data": {"descriptor": descriptor, "version": version}, **fields}
 

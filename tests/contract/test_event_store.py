@@ -182,7 +182,7 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
 
 def of_body(seed: int) -> Descriptor:
     values = np.random.default_rng(seed).random(descriptors.OMZ_REID.length, np.float32)
-    return Descriptor(version=descriptors.CURRENT_BODY, data=values.tobytes())
+    return Descriptor(version=descriptors.DEFAULT_BODY, data=values.tobytes())
 
 
 async def replay(store: EventStore, after: int, size: int, into: dict[str, dict[int, bytes]]) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from libs.common import descriptors
-from libs.common.descriptors import CURRENT_BODY, pack_sdk
+from libs.common.descriptors import DEFAULT_BODY, pack_sdk
 from libs.common.errors import Code, MienError
 from libs.common.ids import new_id
 from libs.common.wire.estimations import Descriptor
@@ -293,7 +293,7 @@ def body(*components: float) -> bytes:
 
 
 async def test_bodies_are_matched_with_events_by_what_events_keep_of_bodies(world: World) -> None:
-    near, far = (Descriptor(version=CURRENT_BODY, data=body(place)) for place in (0.1, 0.2))
+    near, far = (Descriptor(version=DEFAULT_BODY, data=body(place)) for place in (0.1, 0.2))
     both, other = event(MINE, vector(0.1), body_descriptor=near), event(MINE, vector(0.1))
     faceless, theirs = event(MINE, body_descriptor=far), event(THEIRS, body_descriptor=near)
     await world.events.save(MINE, [both, other, faceless], [])
@@ -303,10 +303,10 @@ async def test_bodies_are_matched_with_events_by_what_events_keep_of_bodies(worl
         [answer] = await world.matcher.match_bodies(MINE, request([reference], ALL_EVENTS))
         return [match.event["event_id"] for match in answer.matches[0].result if match.event]
 
-    assert await nearest(raw(body(0.1), CURRENT_BODY)) == [both.event_id, faceless.event_id]
+    assert await nearest(raw(body(0.1), DEFAULT_BODY)) == [both.event_id, faceless.event_id]
     assert await nearest({"type": "event", "id": faceless.event_id}) == [faceless.event_id, both.event_id]
     await world.events.delete(MINE, [both.event_id])
-    assert await nearest(raw(body(0.1), CURRENT_BODY)) == [faceless.event_id]
+    assert await nearest(raw(body(0.1), DEFAULT_BODY)) == [faceless.event_id]
 
 
 async def test_what_has_no_body_is_not_matched_by_one(world: World) -> None:
@@ -317,11 +317,11 @@ async def test_what_has_no_body_is_not_matched_by_one(world: World) -> None:
         await refused(world.matcher.match_bodies(MINE, request([reference], block)), code)
 
     await refuse({"type": "event", "id": seen.event_id}, ALL_EVENTS, Code.BODY_DESCRIPTOR_MISSING)
-    await refuse(raw(vector(), CURRENT_BODY), ALL_EVENTS, Code.BAD_DESCRIPTOR)
+    await refuse(raw(vector(), DEFAULT_BODY), ALL_EVENTS, Code.BAD_DESCRIPTOR)
     await refuse(raw(vector(), 2999), ALL_EVENTS, Code.DESCRIPTOR_VERSION_UNKNOWN)
     await refuse(raw(vector()), ALL_EVENTS, Code.REFERENCE_VERSION)
     await refuse({"type": "face", "id": new_id()}, ALL_EVENTS, Code.BAD_BODY)
-    await refuse(raw(body(), CURRENT_BODY), ALL_FACES, Code.BAD_BODY)
+    await refuse(raw(body(), DEFAULT_BODY), ALL_FACES, Code.BAD_BODY)
 
 
 async def test_an_sdk_descriptor_is_a_reference(world: World) -> None:

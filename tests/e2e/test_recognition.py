@@ -1,4 +1,5 @@
-"""The main job on photos of other people than those it was enrolled with, in process, over HTTP and over the bus."""
+"""The main job on photos of other people than those it was enrolled with: over HTTP, over the bus, and in one process
+by the descriptors of another model."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from libs.client import MienClient
 from libs.common.ids import new_id
 from tests import photos
 from tests.running import RunningScaledSuite, RunningSuite
+from tests.unit.remote_sdk.models import FOLDER, library
 
 EXPECTED = {
     "alex_lacamoire1.jpg": {"alex_lacamoire"},
@@ -20,13 +22,20 @@ EXPECTED = {
 """Who is in each test photo; whoever else is visible was not enrolled."""
 
 
-@pytest.fixture(params=["local", "http", "scaled"])
+OTHER_MODEL = {"MIEN_SDK_FACE_VERSION": "1002", "MIEN_MODELS_DIR": str(FOLDER)}
+
+
+@pytest.fixture(params=["other model", "http", "scaled"])
 def any_suite(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[RunningSuite | RunningScaledSuite]:
-    """One whose services call each other in process, one whose services do so over HTTP, one of many processes."""
+    """One whose services call each other in process, by MobileFaceNet's descriptors, one whose services do so over
+    HTTP, one of many processes."""
     if request.param == "scaled":
         yield request.getfixturevalue("scaled_suite")
         return
-    running = RunningSuite(tmp_path / "data", MIEN_CALLS=request.param).start()
+    if request.param == "other model":
+        library()
+    environment = OTHER_MODEL if request.param == "other model" else {"MIEN_CALLS": "http"}
+    running = RunningSuite(tmp_path / "data", **environment).start()
     yield running
     assert running.stop() == 0
 

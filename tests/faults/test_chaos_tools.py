@@ -17,7 +17,7 @@ from deploy.chaos.witnesses import CallbackReceiver, Subscriber
 from deploy.local.s3 import KEY, REGION, S3, SECRET
 from deploy.local.suite import ScaledSuite
 from libs.client import MienClient
-from libs.common.descriptors import CURRENT_FACE, DLIB_RESNET
+from libs.common.descriptors import DEFAULT_FACE, DLIB_RESNET
 from libs.common.ids import new_id
 from tests.running import RunningSuite
 
@@ -43,7 +43,7 @@ async def audited(suite: RunningSuite, account: str, ledger: Ledger, list_id: st
 
 def someone() -> tuple[bytes, dict[str, Any]]:
     vector = np.random.default_rng().normal(size=DLIB_RESNET.length).astype("<f4").tobytes()
-    return vector, {"descriptors": [{"descriptor": vector, "version": CURRENT_FACE}]}
+    return vector, {"descriptors": [{"descriptor": vector, "version": DEFAULT_FACE}]}
 
 
 async def test_what_was_acknowledged_and_is_there_once_is_no_finding(suite: RunningSuite, ledger: Ledger) -> None:

@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 
 from libs.common.descriptors import OMZ_REID, vector
 from libs.common.errors import Code, MienError
+from libs.common.settings import SdkSettings
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.sdk import Image, SdkParams
 from services.remote_sdk.catalogue import Catalogue
@@ -307,5 +308,5 @@ def test_two_colours_are_two_and_many_are_multicolored() -> None:
 )
 def test_without_its_model_a_slot_says_what_to_install(tmp_path: Path, asked: dict[str, int], said: str) -> None:
     with pytest.raises(MienError, match=said) as missing:
-        Catalogue(Library(tmp_path), []).require(SdkParams(**asked))  # type: ignore[arg-type]
+        Catalogue(Library(tmp_path), SdkSettings()).require(SdkParams(**asked))  # type: ignore[arg-type]
     assert missing.value.code is Code.ESTIMATOR_MISSING

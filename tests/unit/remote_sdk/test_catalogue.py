@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
 from aiohttp import web
 
+from libs.common import descriptors
 from libs.common.errors import Code, MienError
 from libs.common.http.server import Servers
 from libs.common.settings import SdkSettings
@@ -16,7 +18,7 @@ from libs.common.wire.sdk import SdkParams
 from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.kinds import RUNNABLE
 from services.remote_sdk.loading import catalogue_of
-from services.remote_sdk.models import install
+from services.remote_sdk.models import install, versions
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
 from services.remote_sdk.models.install import NotAdded
 from services.remote_sdk.models.library import Library
@@ -111,7 +113,7 @@ def test_two_models_of_one_name_are_refused(own: Path) -> None:
 
 
 def test_without_optional_models_the_default_set_fills_its_slots(tmp_path: Path) -> None:
-    chosen = {slot: model.name for slot, model in Catalogue(Library(tmp_path), []).chosen.items()}
+    chosen = {slot: model.name for slot, model in Catalogue(Library(tmp_path), SdkSettings()).chosen.items()}
     assert chosen == {
         "face_detection": "dlib-mmod",
         "landmarks5": "dlib-sp5",
@@ -122,7 +124,7 @@ def test_without_optional_models_the_default_set_fills_its_slots(tmp_path: Path)
 
 
 def test_an_empty_slot_says_how_it_is_filled(tmp_path: Path) -> None:
-    catalogue = Catalogue(Library(tmp_path), [])
+    catalogue = Catalogue(Library(tmp_path), SdkSettings())
     estimators = catalogue.estimators()
     assert set(estimators) == set(SLOTS)
     assert "face-api 68 landmarks (MIT): mien models add face-api-landmarks68 DIR" in str(
@@ -142,7 +144,7 @@ def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
         "head-pose-estimation-adas-0001",
         "dlib-resnet",
     ]
-    wished = catalogue_of(SdkSettings(models_dir=FOLDER, prefer=["ultraface-320", "mobilefacenet"])).chosen
+    wished = catalogue_of(SdkSettings(models_dir=FOLDER, prefer=["ultraface-320"], face_version=1002)).chosen
     assert [wished[slot].name for slot in ("face_detection", "landmarks5", "face_descriptor")] == [
         "ultraface-320",
         "dlib-sp5",  # YuNet's points are those of faces that YuNet found
@@ -158,6 +160,43 @@ def test_a_preference_that_cannot_be_met_is_a_refusal_to_start(tmp_path: Path, p
     describe(tmp_path / "made", "ours", "of-another-release", "emotions", WEIGHTS, **NETWORK)
     with pytest.raises(MienError, match=f"cannot start: .*{said}"):
         catalogue_of(SdkSettings(models_dir=tmp_path, prefer=[prefer]))
+
+
+OWN_VERSION = {**NETWORK, "descriptor": "version = 7001\nlength = 16\nmidpoint = 0.8\nslope = 12.0"}
+
+
+@pytest.fixture
+def no_other_versions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test registers and uses is forgotten after it."""
+    monkeypatch.setattr(descriptors, "VERSIONS", dict(descriptors.VERSIONS))
+    monkeypatch.setattr(descriptors, "_current", dict(descriptors._current))
+
+
+@pytest.mark.usefixtures("no_other_versions")
+def test_the_version_that_is_matched_chooses_the_model_that_describes(tmp_path: Path) -> None:
+    describe(tmp_path / "made", "ours", "arcface", "face_descriptor", WEIGHTS, **OWN_VERSION)
+
+    def describer(**settings: Any) -> str:
+        return catalogue_of(SdkSettings(models_dir=tmp_path, **settings)).required("face_descriptor").name
+
+    assert describer() == "dlib-resnet", "a model that is only installed must not make galleries worthless"
+    assert describer(face_version=7001) == "ours"
+    with pytest.raises(MienError, match="version 7001, and 1001 is used \\(MIEN_SDK_FACE_VERSION\\)"):
+        describer(prefer=["ours"])
+    with pytest.raises(ModelMissing, match=r"no model is installed for face_descriptor; .*MobileFaceNet"):
+        describer(face_version=1002)
+
+
+@pytest.mark.usefixtures("no_other_versions")
+def test_every_process_matches_by_the_version_that_a_manifest_describes(tmp_path: Path) -> None:
+    with pytest.raises(MienError, match="MIEN_SDK_FACE_VERSION: descriptor version 7001 is not registered"):
+        versions.use(SdkSettings(models_dir=tmp_path, face_version=7001))
+    describe(tmp_path / "made", "ours", "arcface", "face_descriptor", WEIGHTS, **OWN_VERSION)
+    versions.use(SdkSettings(models_dir=tmp_path, face_version=7001))
+    assert (descriptors.current("face"), descriptors.current("body")) == (7001, descriptors.DEFAULT_BODY)
+    assert descriptors.version_of(7001).distance(0.5) == pytest.approx(0.8)
+    with pytest.raises(MienError, match="MIEN_SDK_BODY_VERSION: descriptor version 7001 is not of the kind body"):
+        versions.use(SdkSettings(models_dir=tmp_path, body_version=7001))
 
 
 def test_a_file_that_no_engine_opens_leaves_its_slot_empty_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +255,7 @@ def test_a_model_of_ones_own_is_added_once_and_removed_with_its_manifest(own: Pa
     with pytest.raises(NotAdded, match="a model named ours already"):
         install.own_from_folder(own, models)
     installed = Library(models)
-    assert Catalogue(installed, []).chosen["emotions"].name == "ours"
+    assert Catalogue(installed, SdkSettings()).chosen["emotions"].name == "ours"
     install.remove(installed.model("ours"), installed)
     assert not list(models.rglob("*"))
 
