@@ -28,7 +28,9 @@ def make_known(library: Library) -> None:
     """
     for model in library.models.values():
         own = model.manifest.descriptor
-        for slot in set(SLOTS).intersection(model.manifest.slots) if own else ():
+        if own is None:
+            continue
+        for slot in set(SLOTS).intersection(model.manifest.slots):
             descriptors.register(
                 Version(own.version, SLOTS[slot], model.name, own.length, own.midpoint, own.slope, own.source)
             )
