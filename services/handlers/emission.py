@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -10,8 +9,9 @@ from typing import Any
 from libs.common.ids import Id
 from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
-from libs.common.wire.faces import Face
+from libs.common.wire.faces import Face, FaceDraft, TemporaryAttributeDraft
 from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
+from libs.common.wire.images import ImageDraft
 from libs.common.wire.matcher import Match
 from libs.common.wire.policies import Filters, Policies
 from libs.common.wire.sdk import ErrorBody, Image, ImageResult, Person
@@ -95,12 +95,18 @@ class Draft:
         )
 
 
-Undo = Callable[[], Awaitable[None]]
+@dataclass
+class Keeping:
+    """What an emission stores beside its events, each under an id of its own; ``faces`` belong to their drafts."""
+
+    images: list[ImageDraft] = field(default_factory=list)
+    attributes: list[TemporaryAttributeDraft] = field(default_factory=list)
+    faces: list[tuple[Draft, FaceDraft]] = field(default_factory=list)
 
 
 @dataclass
 class Emission:
-    """One call of generate-events: what was asked, what has come of it so far, and how to undo that, last first."""
+    """One call of generate-events: what was asked, and what has come of it so far."""
 
     account: Id
     handler_id: Id
@@ -114,7 +120,7 @@ class Emission:
     drafts: list[Draft] = field(default_factory=list)
     filtered: list[FilteredDetection] = field(default_factory=list)
     filtered_bodies: list[FilteredDetection] = field(default_factory=list)
-    undo: list[Undo] = field(default_factory=list)
+    keeping: Keeping = field(default_factory=Keeping)
     is_settled: bool = False
 
     @property
@@ -137,7 +143,6 @@ class Emission:
     def settle(self) -> None:
         """From here on nothing is taken back: others may know of it."""
         self.is_settled = True
-        self.undo.clear()
 
     def passing(self, switch: int, filters: Filters) -> list[Draft]:
         """The drafts that a policy with this switch (0 off, 1 on) and these filters applies to."""

@@ -10,6 +10,7 @@ from libs.common.ids import Id
 from libs.common.ports import Events, Faces, Images, Matcher, Sdk
 from libs.common.wire.base import Page
 from libs.common.wire.handlers import Handler, HandlerFilter
+from services.handlers.journal import Traces
 
 
 @dataclass(frozen=True)
@@ -51,4 +52,27 @@ class HandlerStore(Protocol):
 
     async def delete(self, account: Id, handler_id: Id) -> bool:
         """Whether there was one."""
+        ...
+
+
+class Journal(Protocol):
+    """Emissions that store things and are not answered yet."""
+
+    async def begin(self, traces: Traces) -> None:
+        """Write it down durably; once, however often it is called. Raises STORE_UNAVAILABLE."""
+        ...
+
+    async def end(self, account: Id, emission_id: Id) -> bool:
+        """Strike it out; False if somebody took it meanwhile, or it is not there. Raises STORE_UNAVAILABLE."""
+        ...
+
+    async def take(self, limit: int) -> list[Traces]:
+        """At most ``limit`` that began over OVERDUE_S ago, the longest due first, of every account.
+
+        Nobody else is given them for LEASE_S, and their emissions cannot end them any more.
+        """
+        ...
+
+    async def settled(self, traces: Traces) -> None:
+        """Strike out what was taken. Raises STORE_UNAVAILABLE."""
         ...

@@ -18,7 +18,7 @@ from libs.common.wire.handlers import EmitQuery, FilteredDetections, Handler, Ha
 from libs.common.wire.policies import Policies
 from services.handlers import pipeline, requirements
 from services.handlers.emission import Emission, Picture
-from services.handlers.ports import HandlerStore, Services
+from services.handlers.ports import HandlerStore, Journal, Services
 from services.handlers.raw import RawEvent, event_of, told_of
 from services.handlers.records import emitted
 from services.handlers.secrets import opened, sealed
@@ -47,8 +47,11 @@ class Handlers:
     ``callbacks_allowed`` says whether this deployment calls URLs at all.
     """
 
-    def __init__(self, store: HandlerStore, services: Services, seal: Seal, *, callbacks_allowed: bool) -> None:
+    def __init__(
+        self, store: HandlerStore, journal: Journal, services: Services, seal: Seal, *, callbacks_allowed: bool
+    ) -> None:
         self._store = store
+        self._journal = journal
         self._services = services
         self._seal = seal
         self._callbacks_allowed = callbacks_allowed
@@ -148,7 +151,7 @@ class Handlers:
             ended=request.event_end_time,
             pictures=request.pictures,
         )
-        await pipeline.run(emission, self._services)
+        await pipeline.run(emission, self._services, self._journal)
         return wire.Emission(
             images=emission.reports(),
             events=[emitted(emission, draft) for draft in emission.drafts],

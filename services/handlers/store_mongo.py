@@ -11,10 +11,14 @@ from libs.common.storage import mongo
 from libs.common.storage.mongo import Collection, Document, Owned, literally, reached
 from libs.common.wire.base import Page
 from libs.common.wire.handlers import Handler, HandlerFilter
+from services.handlers.journal_mongo import UNFINISHED
 from services.handlers.stored import dump, folded, load
 
 HANDLERS = "handlers"
-COLLECTIONS = (Collection(HANDLERS, (IndexModel([("account_id", 1), ("create_ms", DESCENDING), ("handler_id", 1)]),)),)
+COLLECTIONS = (
+    Collection(HANDLERS, (IndexModel([("account_id", 1), ("create_ms", DESCENDING), ("handler_id", 1)]),)),
+    UNFINISHED,
+)
 
 
 class MongoHandlers:

@@ -22,7 +22,28 @@ from libs.common.wire.policies import Policies
 from libs.common.wire.sdk import ErrorBody, FaceResult, Image, ImageResult, Person, SdkParams, SdkResult
 from services.handlers import pipeline
 from services.handlers.emission import Emission, Picture
+from services.handlers.journal import Traces
 from services.handlers.ports import Services
+
+
+@dataclass
+class Notebook:
+    """Satisfies Journal, in memory; what is in ``taken`` somebody settles already."""
+
+    entries: dict[Id, Traces] = field(default_factory=dict)
+    taken: bool = False
+
+    async def begin(self, traces: Traces) -> None:
+        self.entries[traces.emission_id] = traces
+
+    async def end(self, account: Id, emission_id: Id) -> bool:
+        return not self.taken and self.entries.pop(emission_id, None) is not None
+
+    async def take(self, limit: int) -> list[Traces]:
+        return list(self.entries.values())
+
+    async def settled(self, traces: Traces) -> None:
+        del self.entries[traces.emission_id]
 
 
 @dataclass
@@ -82,7 +103,7 @@ class Saving:
         self.saved |= {event.event_id for event in events}
 
 
-async def emit(platform: Any, storage: dict[str, Any] | None = None) -> None:
+async def emit(platform: Any, storage: dict[str, Any] | None = None, journal: Notebook | None = None) -> None:
     if storage is None:
         storage = {"face_policy": {"store_face": 1}, "image_origin_policy": {"store_image": 1}}
     services = Services(platform, platform, platform, platform, platform, platform)
@@ -96,7 +117,7 @@ async def emit(platform: Any, storage: dict[str, Any] | None = None) -> None:
         ended=None,
         pictures=[Picture("a.jpg", Image(filename="a.jpg", data=b"jpeg"))],
     )
-    await pipeline.run(emission, services)
+    await pipeline.run(emission, services, journal or Notebook())
 
 
 @pytest.mark.parametrize("fail", [OSError("disk full"), asyncio.CancelledError()])
@@ -107,12 +128,33 @@ async def test_a_failed_or_cancelled_emission_takes_back_what_it_had_stored(fail
     assert platform.stored == set()
 
 
-async def test_what_cannot_be_taken_back_does_not_keep_the_rest(caplog: pytest.LogCaptureFixture) -> None:
-    platform = Platform(OSError("disk full"), undo_fails=True)
-    with pytest.raises(OSError, match="disk full"):
-        await emit(platform)
-    assert len(platform.stored) == 1
+async def test_what_cannot_be_taken_back_does_not_keep_the_rest_and_stays_in_the_journal(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    platform, journal = Platform(MienError(Code.LISTS_MISSING, "no such list"), undo_fails=True), Notebook()
+    with pytest.raises(MienError, match="no such list"):
+        await emit(platform, journal=journal)
+    [traces] = journal.entries.values()
+    assert platform.stored == set(traces.faces)
     assert "the disk is gone" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("failure", "is_kept"),
+    [
+        (MienError(Code.LISTS_MISSING, "no"), False),
+        (MienError(Code.REQUEST_TIMEOUT, "late"), True),
+        (asyncio.CancelledError(), True),
+    ],
+    ids=str,
+)
+async def test_what_may_still_be_stored_after_it_was_taken_back_stays_in_the_journal(
+    failure: BaseException, is_kept: bool
+) -> None:
+    journal = Notebook()
+    with pytest.raises(type(failure)):
+        await emit(Platform(failure), journal=journal)
+    assert bool(journal.entries) is is_kept
 
 
 PICTURES = {"image_origin_policy": {"store_image": 1}}
@@ -150,3 +192,35 @@ async def test_pictures_are_taken_back_and_may_be_sent_again_only_if_it_is_certa
         await emit(platform, PICTURES)
     assert len(platform.stored) == kept
     assert refusal.value.retry_after_s == (None if kept else 1), "clients send again what says when to come back"
+
+
+async def test_an_emission_names_what_it_stores_in_the_journal_first_and_is_struck_out_before_it_is_answered() -> None:
+    seen: list[Traces] = []
+    journal = Notebook()
+
+    async def outcome() -> None:
+        seen.extend(journal.entries.values())
+        assert set().union(*seen[0].images.values()) == platform.stored
+
+    platform = Saving(outcome)
+    await emit(platform, PICTURES, journal)
+    assert set(seen[0].events) == platform.saved
+    assert journal.entries == {}
+
+
+async def test_an_emission_that_was_taken_for_dead_is_not_acknowledged_and_leaves_nothing() -> None:
+    async def outcome() -> None: ...
+
+    platform = Saving(outcome)
+    with pytest.raises(MienError) as late:
+        await emit(platform, PICTURES, Notebook(taken=True))
+    assert (late.value.code, late.value.retry_after_s) == (Code.REQUEST_TIMEOUT, None)
+    assert platform.stored == set()
+
+
+async def test_an_emission_that_only_saves_events_costs_no_entry() -> None:
+    async def outcome() -> None:
+        assert journal.entries == {}
+
+    journal = Notebook()
+    await emit(Saving(outcome), {"face_sample_policy": {"store_sample": 0}}, journal)
