@@ -82,7 +82,8 @@ class Events(Protocol):
     """Events of every handler."""
 
     async def save(self, account: Id, events: list[Event], notices: list[Notice]) -> None:
-        """Store events durably, and with them what is to be told of them. An event id already stored is left as it is.
+        """Store events durably, and with them what is to be told of them. An event id already stored is left as it is,
+        and nothing is stored under one that was deleted.
 
         ``notices`` are published after the events are stored, each at least once under its id, and only if this call
         is the one that stored the last event: saving the same events again tells nobody. Raises BAD_BODY when an event
@@ -91,7 +92,7 @@ class Events(Protocol):
         ...
 
     async def delete(self, account: Id, event_ids: list[Id]) -> None:
-        """Delete those that exist."""
+        """Delete those that exist, for good: a save that comes later stores nothing under any of the ids."""
         ...
 
     async def find(self, account: Id, where: EventFilter, page: EventPage) -> list[Event]: ...

@@ -1,9 +1,9 @@
 """An event as one document of MongoDB, and everything that must change together with it.
 
 Flat: each column is a field under its own name, null when the event has nothing in it, beside the whole event as JSON
-(``payload``), its descriptors, its revision in the feed, and what is to be told of it. ``owner`` is whose the id is; a
-deleted event that the feed or the outbox still needs keeps its document with every column null, so that no query of
-its account finds it.
+(``payload``), its descriptors, its revision in the feed, and what is to be told of it. ``owner`` is whose the id is. A
+deleted event keeps its document with every column null, so that no query of its account finds it and no save that comes
+late takes its id; once neither the feed nor the outbox needs it, only BARE is left.
 """
 
 from __future__ import annotations
@@ -37,7 +37,10 @@ EMPTY: Document = {
     "payload": None,
     **dict.fromkeys(PARTS_OF_DESCRIPTORS),
 }
-"""What a deletion leaves of an event."""
+"""What a deletion makes of an event."""
+BARE: Document = {"account_id": None, "revision": None, "saved_ms": None}
+"""What is left of a deleted event in the end, beside its id and its owner. Nothing brings it back."""
+NOT_BARE = {name: "" for name in (*EMPTY, "written_ms", *NOTHING_OWED) if name not in BARE}
 
 
 def _by(name: str, *, whole: bool = False) -> IndexModel:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 
 from libs.common import clock
 from libs.common.ids import Id, new_id
 from libs.common.storage.mongo import Document, reached
-from services.events.documents import EVENTS, NOTHING_OWED, PENDING, owed_of
+from services.events.documents import BARE, EVENTS, NOT_BARE, NOTHING_OWED, PENDING, owed_of
 from services.events.model import NOTICES
 from services.events.ports import LEASE_S, Backlog, Owed
 
@@ -38,6 +41,7 @@ class MongoOutbox:
     async def clear(self, event_ids: list[Id]) -> None:
         with reached():
             await self._events.update_many({"_id": {"$in": event_ids}}, {"$set": NOTHING_OWED})
+            await strip(self._events, event_ids)
 
     async def reduce(self, owed: Owed) -> None:
         notices = NOTICES.dump_json(owed.notices).decode()
@@ -48,6 +52,11 @@ class MongoOutbox:
         with reached():
             found = await self._events.find(PENDING, {"saved_ms": 1}).sort("saved_ms", 1).limit(COUNTED).to_list()
         return Backlog(len(found), found[0]["saved_ms"] if found else None)
+
+
+async def strip(events: AsyncCollection[Document], event_ids: Sequence[Id]) -> None:
+    """Leave no more than BARE of those that are deleted and that neither the feed nor the outbox needs."""
+    await events.update_many({"_id": {"$in": list(event_ids)}, **BARE}, {"$unset": NOT_BARE})
 
 
 def lease_end(now_ms: int) -> int:

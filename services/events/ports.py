@@ -47,16 +47,18 @@ class EventStore(Protocol):
     """Every method sees one account's events only, except the feed."""
 
     async def add(self, account: Id, events: list[Event], now: datetime, owed: Owed | None = None) -> bool:
-        """Store those whose id is new, all or none, with ``insert_time`` ``now``. The first write of an id wins.
+        """Store those whose id is new, all or none, with ``insert_time`` ``now``. The first write of an id wins, and
+        the id of a deleted event is never new again: a message of the bus may come after its event was deleted.
 
         ``events`` differ in their ids. ``owed`` is of the last of them; it is put into the outbox, taken for LEASE_S,
         by the call that stores that event, in the same step: then the answer is True. Raises REQUEST_CONFLICT when an
-        id is another account's, or was one's in the feed.
+        id is another account's, or was.
         """
         ...
 
     async def delete(self, account: str, event_ids: list[str]) -> None:
-        """Delete those that exist."""
+        """Delete those that exist. An id that nobody has used is used from now on: a save that comes later stores
+        nothing under it."""
         ...
 
     async def find(self, account: str, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:

@@ -56,7 +56,8 @@ class Events:
 
     async def save(self, account: Id, events: list[Event], notices: list[Notice]) -> None:
         """Store events, all or none, and with them what is to be told of them; an id the account has stored already is
-        left as it is. ``notices`` count only if this call stores the last event.
+        left as it is, and one that it has deleted is not used again. ``notices`` count only if this call stores the
+        last event.
 
         Raises BAD_BODY, BAD_DESCRIPTOR and DESCRIPTOR_VERSION_UNKNOWN naming the event's or notice's place,
         REQUEST_CONFLICT when an id is in use elsewhere.
@@ -73,7 +74,7 @@ class Events:
             self._publish_soon(owed)
 
     async def delete(self, account: Id, event_ids: list[Id]) -> None:
-        """Delete those that exist."""
+        """Delete those that exist, for good: what is saved later under any of the ids is not stored."""
         await self._store.delete(account, event_ids)
 
     async def find(self, account: Id, where: EventFilter, page: EventPage) -> list[Event]:

@@ -3,7 +3,8 @@
 Calls of one process that wait at the same moment are written together. Of a call with something to tell first every
 event but the last, then the last with what is owed: when that is there, all are. A crash between leaves events that a
 repeated call completes, and nothing told of them. The same is left by the one conflict that cannot be seen before
-writing, two accounts that use one id at the same moment.
+writing, two accounts that use one id at the same moment. A deleted event leaves its id in use: the bus delivers again
+what it has delivered, and an acknowledged deletion is final.
 """
 
 from __future__ import annotations
@@ -27,10 +28,10 @@ from libs.common.wire.base import chunks
 from libs.common.wire.events import Event
 from libs.common.wire.gallery import GalleryPage, GalleryRow, Gap
 from services.events.documents import (
+    BARE,
     EMPTY,
     EVENTS,
     PARTS_OF_DESCRIPTORS,
-    PENDING,
     document,
     event_of,
     is_live,
@@ -41,7 +42,7 @@ from services.events.documents import (
 from services.events.filters import Predicate
 from services.events.group import GROUP, Group
 from services.events.mongo_query import ORDERS, counts, selection
-from services.events.outbox_mongo import lease_end
+from services.events.outbox_mongo import lease_end, strip
 from services.events.ports import Order, Owed
 from services.events.stats import Counting, Row
 
@@ -89,7 +90,7 @@ class MongoEventStore:
         for save in saves:
             save.look_at(known)
         new = [one for save in saves for one in save.new]
-        listed = [one for one in new if searchable(one) or one["_id"] in known]
+        listed = [one for one in new if searchable(one)]
         async with self._revisions.stamped([one["_id"] for one in listed]) as stamps:
             for one in listed:
                 one |= stamps[one["_id"]].fields
@@ -98,11 +99,7 @@ class MongoEventStore:
 
     async def _put(self, documents: list[Document], saves: list[_Save], known: dict[Id, Document]) -> None:
         """Store new documents. Whose id somebody else was quicker to use is not new any more."""
-        late = await self._insert([one for one in documents if one["_id"] not in known])
-        for one in documents:
-            if one["_id"] in known and not await self._revive(one, known[one["_id"]]):
-                late.append(one["_id"])
-        if late:
+        if late := await self._insert(documents):
             known |= await self._known(late)
             for save in saves:
                 save.look_at(known)
@@ -124,29 +121,31 @@ class MongoEventStore:
                 in_use += [some[error["index"]]["_id"] for error in errors]
         return in_use
 
-    async def _revive(self, new: Document, deleted: Document) -> bool:
-        """Put an event where one of the same account was deleted; whether nobody was quicker."""
-        changes = {name: value for name, value in new.items() if name != "_id"}
-        result = await self._events.update_one(deleted, {"$set": changes})
-        return result.matched_count == 1
-
     async def _known(self, ids: Sequence[Id]) -> dict[Id, Document]:
-        """Who uses each id, if anybody, and whether for an event that is there."""
+        """Who uses each id, if anybody, also for an event that was deleted."""
         known: dict[Id, Document] = {}
         for some in chunks(list(ids), IDS):
-            found = self._events.find({"_id": {"$in": some}}, {"owner": 1, "account_id": 1, "revision": 1})
+            found = self._events.find({"_id": {"$in": some}}, {"owner": 1})
             known |= {one["_id"]: one for one in await found.to_list()}
         return known
 
     async def delete(self, account: Id, event_ids: list[Id]) -> None:
-        """What the feed or the outbox still needs keeps its document. Broken off in between, repeating it completes."""
-        owned = Owned(self._events, account)
+        """Every id keeps a document. Broken off in between, repeating it completes."""
         for some in chunks(event_ids, IDS):
-            these = owned.where({"_id": {"$in": some}})
-            with reached():
-                await self._retire(these)
-                await self._events.update_many({**these, "revision": None, **PENDING}, {"$set": EMPTY})
-                await self._events.delete_many({**these, "revision": None, "saved_ms": None})
+            left = list(some)
+            while left:
+                with reached():
+                    left = await self._delete(account, left)
+
+    async def _delete(self, account: Id, event_ids: list[Id]) -> list[Id]:
+        """The ids that came into use meanwhile, and so have to be deleted again."""
+        these = Owned(self._events, account).where({"_id": {"$in": event_ids}})
+        await self._retire(these)
+        await self._events.update_many({**these, "revision": None}, {"$set": EMPTY})
+        await strip(self._events, event_ids)
+        known = await self._known(event_ids)
+        unused = dict.fromkeys(event_id for event_id in event_ids if event_id not in known)
+        return await self._insert([{"_id": event_id, "owner": account, **BARE} for event_id in unused])
 
     async def _retire(self, these: Condition) -> None:
         """Delete those that the feed has shown."""
@@ -239,8 +238,7 @@ class _Save:
     def look_at(self, known: dict[Id, Document]) -> None:
         """Decide what is new by what is known of the ids."""
         self.taken = [one["_id"] for one in self.documents if known.get(one["_id"], one)["owner"] != self.account]
-        there = {event_id for event_id, one in known.items() if is_live(one)}
-        self.new = [] if self.taken else [one for one in self.documents if one["_id"] not in there]
+        self.new = [] if self.taken else [one for one in self.documents if one["_id"] not in known]
 
 
 def _disjoint(saves: Iterable[_Save]) -> tuple[list[_Save], list[_Save]]:

@@ -1,9 +1,9 @@
 """Events in one SQLite file: flat columns to search by, the whole event as JSON, descriptors apart; and the outbox.
 
 ``change`` is the revision log of the feed: one row per event that ever had a face descriptor, holding the
-revision of its latest change; a deleted event keeps its row, which also keeps its id from passing to another
-account. Only the writer thread makes revisions, inside the transaction of the change, so their order is the
-order of commits.
+revision of its latest change. A deleted event keeps its row there, or one in ``deleted``: its id is never used again,
+neither by another account nor by a save that the bus delivers late. Only the writer thread makes revisions, inside the
+transaction of the change, so their order is the order of commits.
 """
 # ruff: noqa: S608  only constants of this package are put into SQL; values travel as parameters
 
@@ -90,13 +90,22 @@ CREATE TABLE IF NOT EXISTS change (
     event_id TEXT NOT NULL UNIQUE,
     account_id TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS deleted (
+    event_id TEXT PRIMARY KEY,
+    account_id TEXT NOT NULL
+) WITHOUT ROWID;
 """
     + outbox_sqlite.SCHEMA
 )
 
 _DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
 _INSERTED = ("payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
-_INSERT = f"INSERT INTO event ({', '.join(_INSERTED)}) VALUES ({marks(_INSERTED)}) ON CONFLICT (event_id) DO NOTHING"
+_INSERT = f"INSERT INTO event ({', '.join(_INSERTED)}) VALUES ({marks(_INSERTED)})"
+_IS_USED = " UNION ALL ".join(f"SELECT 1 FROM {each} WHERE event_id = :id" for each in ("event", "change", "deleted"))
+_BAR = f"""
+INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids)
+WHERE NOT EXISTS ({_IS_USED.replace(":id", "value")})
+"""
 _IN_JSON = "IN (SELECT value FROM json_each(?))"
 """An IN clause that takes any number of UUIDs or integers in one parameter, a JSON array. Not for free text: in
 SQLite 3.40 json_each cuts a string off at NUL."""
@@ -156,21 +165,18 @@ def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetim
 
 
 def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
-    """An id stays with the account that used it first, in the feed also after deletion: the feed names events
-    by id alone."""
-    sql = " UNION ".join(
-        f"SELECT event_id FROM {source} WHERE event_id {_IN_JSON} AND account_id <> ?" for source in ("event", "change")
-    )
-    ids = json.dumps(event_ids)
-    if taken := db.execute(sql, (ids, account, ids, account)).fetchall():
+    """An id stays with the account that used it first, also after deletion: the feed names events by id alone."""
+    of_others = "event_id IN (SELECT value FROM json_each(:ids)) AND account_id <> :account"
+    sql = " UNION ".join(f"SELECT event_id FROM {each} WHERE {of_others}" for each in ("event", "change", "deleted"))
+    if taken := db.execute(sql, {"ids": json.dumps(event_ids), "account": account}).fetchall():
         raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
 
 
 def _insert(db: sqlite3.Connection, event: Event) -> bool:
-    """Whether the event was new."""
-    inserted = db.execute(_INSERT, _row(event))
-    if inserted.rowcount == 0:
+    """Whether the event was new: neither stored nor deleted."""
+    if db.execute(_IS_USED, {"id": event.event_id}).fetchone():
         return False
+    inserted = db.execute(_INSERT, _row(event))
     seq, created = inserted.lastrowid, clock.to_ms(event.create_time)
     for column in _ARRAYS:
         db.executemany(
@@ -199,13 +205,15 @@ def _row(event: Event) -> list[Value | None]:
 
 def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
     """Tags and descriptors go with their event (ON DELETE CASCADE)."""
+    ids = json.dumps(event_ids)
     known = db.execute(
         "SELECT DISTINCT event_id FROM event JOIN descriptor USING (seq)"
         f" WHERE account_id = ? AND event_id {_IN_JSON} ORDER BY event_id",
-        (account, json.dumps(event_ids)),
+        (account, ids),
     ).fetchall()
-    db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, json.dumps(event_ids)))
+    db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, ids))
     _revise(db, account, [row["event_id"] for row in known])
+    db.execute(_BAR, {"ids": ids, "account": account})
 
 
 # Descriptors and the revision log

@@ -155,22 +155,21 @@ async def test_replaying_the_feed_gives_the_state_of_the_store(
     began = (await store.changes(2**62, 1, [])).revision
     state: dict[str, dict[int, bytes]] = {}
     replayed: dict[str, dict[int, bytes]] = {}
-    present: set[str] = set()
+    used: set[str] = set()
     read_to = began
     for place, (step, number) in enumerate(steps):
         event_id = known[number]
         if step == "delete":
             await store.delete(account, [event_id])
-            present.discard(event_id)
             state.pop(event_id, None)
         else:
             face = descriptor(place) if step in ("with face", "with both") else None
             body = of_body(place) if step in ("with body", "with both") else None
             new = event(account, event_id=event_id, face_descriptor=face, body_descriptor=body)
             await store.add(account, [new], NOON)
-            if (face or body) and event_id not in present:
+            if (face or body) and event_id not in used:
                 state[event_id] = {each.version: each.data for each in (face, body) if each}
-            present.add(event_id)
+        used.add(event_id)
         if place == again:
             read_to = await replay(store, read_to, size, replayed)
     await replay(store, read_to, size, replayed)
@@ -200,9 +199,12 @@ async def replay(store: EventStore, after: int, size: int, into: dict[str, dict[
             return after
 
 
-async def test_an_id_of_another_account_is_refused_even_after_it_left_the_feed(store: EventStore) -> None:
+@pytest.mark.parametrize("with_face", [False, True])
+async def test_an_id_of_another_account_is_refused_even_after_its_event_is_gone(
+    store: EventStore, with_face: bool
+) -> None:
     mine, theirs = new_id(), new_id()
-    taken = event(theirs, face_descriptor=descriptor())
+    taken = event(theirs, face_descriptor=descriptor() if with_face else None)
     await store.add(theirs, [taken], NOON)
     again = event(mine, event_id=taken.event_id)
     fresh = event(mine)
@@ -216,13 +218,28 @@ async def test_an_id_of_another_account_is_refused_even_after_it_left_the_feed(s
     assert await store.select(mine, EVERYTHING) == []
 
 
-async def test_what_is_deleted_takes_its_tags_and_descriptors_along(store: EventStore) -> None:
+@pytest.mark.parametrize("with_face", [False, True])
+async def test_an_event_that_was_deleted_is_brought_back_by_no_save(store: EventStore, with_face: bool) -> None:
     account = new_id()
-    first = event(account, tags=["a", "b"], face_descriptor=descriptor())
-    await store.add(account, [first], NOON)
-    await store.delete(account, [first.event_id])
-    bare = event(account, event_id=first.event_id)
-    await store.add(account, [bare], NOON)
-    assert await store.with_descriptors(account, [bare.event_id]) == [bare.model_copy(update={"insert_time": NOON})]
+    saved = event(account, tags=["a"], face_descriptor=descriptor() if with_face else None)
+    late = event(account, tags=["a"], face_descriptor=descriptor() if with_face else None)
+    await store.add(account, [saved], NOON)
+    await store.delete(account, [saved.event_id, late.event_id])
+    beside = event(account)
+    for _ in range(2):
+        await store.add(account, [saved, late, beside], NOON)
+        assert await store.select(account, EVERYTHING) == [beside.event_id]
+        await store.delete(account, [saved.event_id, late.event_id])
     what = Counting((COLUMNS["event_id"],), (COLUMNS["tags"],), EVERYTHING)
     assert await store.count(account, what, 10) == [(None, 1)]
+    live = [row for row in (await store.changes(0, 100, [])).rows if row.account_id == account and not row.deleted]
+    assert live == []
+
+
+async def test_deleting_an_id_that_another_account_uses_takes_nothing_from_it(store: EventStore) -> None:
+    mine, theirs = new_id(), new_id()
+    saved = event(theirs)
+    await store.add(theirs, [saved], NOON)
+    await store.delete(mine, [saved.event_id])
+    await store.add(theirs, [saved], NOON)
+    assert await store.select(theirs, EVERYTHING) == [saved.event_id]
