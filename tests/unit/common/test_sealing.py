@@ -51,7 +51,7 @@ def test_a_key_is_made_once_for_its_owner_only(tmp_path: Path) -> None:
     assert Seal([key_in(file)]).open(Seal(list(keys)).seal("text")) == "text"
 
 
-@pytest.mark.parametrize("key", ["hunter2", f"{NEW},hunter2"])
+@pytest.mark.parametrize("key", ["hunter2", f"{NEW},hunter2"], ids=["alone", "after a good one"])
 def test_a_wrong_key_is_refused_without_being_quoted(key: str, tmp_path: Path) -> None:
     storage = Storage(StorageSettings(data_dir=tmp_path, secret_key=SecretStr(key)))
     with pytest.raises(MienError, match="MIEN_SECRET_KEY: a key is 32 bytes") as refused:
