@@ -138,3 +138,43 @@ async def test_a_deletion_in_mongodb_that_is_broken_off_anywhere_is_completed_by
     assert await store.select(MINE, EVERYTHING) == []
     rows = {row.object_id: row.deleted for row in (await store.changes(0, 100, [])).rows}
     assert rows == dict.fromkeys(ids[:2], True)
+
+
+@pytest.mark.parametrize("waits_before", range(4))
+@pytest.mark.parametrize("with_face", [False, True])
+async def test_a_save_in_mongodb_that_its_twin_and_a_deletion_overtake_brings_nothing_back(
+    waits_before: int, with_face: bool
+) -> None:
+    steps, stands_still, may_go_on = count(), asyncio.Event(), asyncio.Event()
+
+    async def turn() -> None:
+        if not stands_still.is_set() and next(steps) == waits_before:
+            stands_still.set()
+            await may_go_on.wait()
+
+    database = mongo_shim.database(turn)
+    saved = event(MINE, face_descriptor=descriptor() if with_face else None)
+    late = asyncio.create_task(MongoEventStore(database).add(MINE, [saved], NOON, owed_for([saved])))
+    await asyncio.wait([asyncio.create_task(stands_still.wait()), late], return_when=asyncio.FIRST_COMPLETED)
+    stands_still.set()
+    store = MongoEventStore(database)
+    await store.add(MINE, [saved], NOON)
+    await store.delete(MINE, [saved.event_id])
+    may_go_on.set()
+    await late
+    assert await store.select(MINE, EVERYTHING) == []
+    assert {row.deleted for row in (await store.changes(0, 100, [])).rows} <= {True}
+
+
+async def test_of_a_deleted_event_mongodb_keeps_the_id_alone_once_it_was_told_of() -> None:
+    database = mongo_shim.database()
+    store, outbox = MongoEventStore(database), MongoOutbox(database)
+    untold, told = event(MINE, tags=["a"]), event(MINE)
+    await store.add(MINE, [untold], NOON, owed_for([untold]))
+    await store.add(MINE, [told], NOON)
+    await store.delete(MINE, [untold.event_id, told.event_id])
+    await outbox.clear([untold.event_id])
+    left = await database["events"].find({}).to_list()
+    bare = {"owner": MINE, "account_id": None, "revision": None, "saved_ms": None}
+    assert {one.pop("_id") for one in left} == {untold.event_id, told.event_id}
+    assert left == [bare, bare]
