@@ -31,7 +31,7 @@ from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import Precision
-from services.remote_sdk.networks.resnet import FaceDescriber
+from services.remote_sdk.networks.resnet import Adopt, FaceDescriber
 
 FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "age-and-sex": AgeAndSex,
@@ -61,12 +61,14 @@ LANDMARKS = frozenset({"dlib-sp5"})
 
 @dataclass(frozen=True)
 class Given:
-    """What a detector or describer is built from. ``loaded``: its networks, for models that an engine runs."""
+    """What a detector or describer is built from. ``loaded``: its networks, for models that an engine runs; ``adopt``
+    has an engine run a network that torch defines, where one does."""
 
     model: Model
     loaded: Loaded | None
     precision: Precision
     settings: SdkSettings
+    adopt: Adopt
 
     @property
     def networks(self) -> Loaded:
@@ -94,7 +96,7 @@ def _dlib_descriptor(given: Given) -> Describer:
     described = given.model.manifest.descriptor
     if described is None:
         raise BadManifest(f"model {given.model.name}: kind dlib-resnet needs a [descriptor]")
-    return DlibDescriptor(described.version, FaceDescriber(given.precision, given.file))
+    return DlibDescriptor(described.version, FaceDescriber(given.precision, given.file, given.adopt))
 
 
 DETECTORS: dict[str, Callable[[Given], Detector]] = {

@@ -125,15 +125,15 @@ class _Opening:
         loaded = self._loaded(model) if model.manifest.networks else None
         if loaded is None:
             self._where[model.name] = where(self._precision)
-        trace = partial(self._traced, model.name)
-        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings, trace))
+        adopt = partial(self._adopted, model.name)
+        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings, adopt))
 
-    def _traced(self, name: str, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
+    def _adopted(self, name: str, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
         """The built-in network of a model in an engine that is faster than torch on the CPU; None: torch runs it."""
         if self._precision.device.type == "cuda":
             return None
         for engine in self._engines:
-            if run := engine.trace(network, example):
+            if run := engine.adopt(network, example):
                 self._where[name] = engine.where
                 return run
         return None

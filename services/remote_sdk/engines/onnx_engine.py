@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import onnxruntime
+from torch import nn
 
 from services.remote_sdk.engines.port import Array, Network, OneByOne, Where, float32
 from services.remote_sdk.models.library import Model
@@ -46,6 +47,9 @@ class OnnxRuntime:
             raise BadManifest(f"model {model.name}: network {network} has no {', '.join(sorted(lost))}")
         opened = _Session(session, list(described.outputs))
         return OneByOne(opened) if any(each.shape[0] == 1 for each in session.get_inputs()) else opened
+
+    def adopt(self, network: nn.Module, example: Array) -> None:
+        """It takes files only, and torch writes them by a package of its own."""
 
 
 class _Session:

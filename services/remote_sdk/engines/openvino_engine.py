@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 import openvino
+import torch
+from torch import nn
 
+from services.remote_sdk.engines.openvino_resnet import graph_of
 from services.remote_sdk.engines.port import Array, Network, OneByOne, Where, float32
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.resnet import Describing
+
+log = logging.getLogger("mien.sdk")
+
+_AWAY = {"fp32": 1e-4, "bf16": 0.05}
+"""How far the values of an adopted network may lie from those of torch."""
 
 
 class OpenVino:
@@ -46,6 +56,21 @@ class OpenVino:
         except RuntimeError as wrong:
             reason = str(wrong).strip().splitlines()[-1]
             raise BadManifest(f"model {model.name}: OpenVINO cannot open {network}: {reason}") from wrong
+
+    def adopt(self, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
+        if not isinstance(network, Describing):
+            return None
+        compiled = _Compiled(self._compiled(graph_of(network)), ["chips"], ["descriptors"])
+
+        def run(items: Array) -> Array:
+            return compiled.run({"chips": items})["descriptors"]
+
+        with torch.inference_mode():
+            away = float(np.abs(run(example) - network(torch.from_numpy(example)).numpy()).max())
+        if away <= _AWAY[self.where.precision]:
+            return run
+        log.warning("torch runs the built-in descriptor: %s is off by %.2g", self.where.provider, away)
+        return None
 
     def _compiled(self, graph: openvino.Model) -> openvino.CompiledModel:
         return self._core.compile_model(graph, "CPU", self._options)

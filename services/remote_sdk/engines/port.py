@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import nn
 
 from services.remote_sdk.models.library import Model
 
@@ -50,6 +51,14 @@ class Engine(Protocol):
 
         Raises ModelMissing, ModelCorrupt (the digest is checked first), BadManifest when the file does not have the
         inputs and outputs that the manifest names.
+        """
+        ...
+
+    def adopt(self, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
+        """What runs a network that torch defines, of one input and one output, for any number of items.
+
+        ``example``: two of them. None where the engine does not know the network, or gives something else for the
+        example than torch does.
         """
         ...
 

@@ -143,5 +143,5 @@ def _sampled(pixels: Tensor, points: Complex) -> NDArray[np.uint8]:
     x, y = points.real, points.imag
     inside = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
     grid = np.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], axis=-1).astype(np.float32)
-    colours = F.grid_sample(pixels.contiguous(), torch.from_numpy(grid)[None], align_corners=True)[0]
-    return (colours.permute(1, 2, 0).numpy() * inside[..., None]).astype(np.uint8)
+    colours = F.grid_sample(pixels, torch.from_numpy(grid)[None], align_corners=True)[0].permute(1, 2, 0).numpy()
+    return (colours if inside.all() else colours * inside[..., None]).astype(np.uint8)

@@ -5,10 +5,13 @@ from numpy.typing import NDArray
 
 from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import builtin
-from services.remote_sdk.networks.dlib_format import ShapePredictor, read_shape_predictor
-from services.remote_sdk.networks.similarity import fit, plane
+from services.remote_sdk.networks.dlib_format import FormatError, ShapePredictor, read_shape_predictor
+from services.remote_sdk.networks.similarity import plane
 
 Image = NDArray[np.uint8]
+
+_DEPTH = 4  # decisions from the root of a tree to its leaf
+_SPLITS = 2**_DEPTH - 1
 
 
 class Landmarks5:
@@ -21,7 +24,9 @@ class Landmarks5:
         """
         self.file = file or builtin("dlib-sp5")
         predictor = read_shape_predictor(self.file.read())
-        self._initial = predictor.initial
+        if predictor.first.shape[2] != _SPLITS:
+            raise FormatError(f"trees with {predictor.first.shape[2]} splits; those of the five points have {_SPLITS}")
+        self._initial = predictor.initial.reshape(1, -1)
         self._cascades = [_Cascade(predictor, index) for index in range(len(predictor.anchor))]
 
     def locate(self, images: list[Image], rects: list[NDArray[np.floating]]) -> NDArray[np.float32]:
@@ -41,69 +46,92 @@ class Landmarks5:
         if len(images) != len(counts):
             raise ValueError(f"{len(images)} images, but boxes for {len(counts)}")
         boxes = np.concatenate([np.empty((0, 4)), *(np.reshape(box, (-1, 4)) for box in rects)], dtype=np.float64)
-        shapes = np.repeat(self._initial[None], len(boxes), axis=0)
+        shapes = np.repeat(self._initial, len(boxes), axis=0)
         ends = np.cumsum(counts)
         faces = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
         for cascade in self._cascades:
             at = _pixels(cascade.points(shapes), boxes)
-            grey = [_grey(image, at[own]) for image, own in zip(images, faces, strict=True)]
-            shapes = cascade.grown(shapes, np.concatenate([np.empty((0, at.shape[1]), np.float32), *grey]))
-        return _in_image(shapes, boxes).astype(np.float32)
+            grey = [_grey(image, at[:, own]) for image, own in zip(images, faces, strict=True)]
+            shapes = cascade.grown(shapes, np.concatenate([np.empty((0, at.shape[2]), np.int16), *grey]))
+        return _in_image(_plain(shapes.view(np.complex64)), boxes).transpose(1, 2, 0).astype(np.float32)
+
+
+def _leaf_of() -> NDArray[np.intp]:
+    """The leaf that a tree's decisions lead to, (2**15,): bit n of the index says whether split n goes left."""
+    decisions = np.arange(2**_SPLITS)
+    node = np.zeros_like(decisions)
+    for _ in range(_DEPTH):
+        node = 2 * node + 2 - (decisions >> node & 1)
+    return node - _SPLITS
+
+
+_LEAF_OF = _leaf_of()
 
 
 class _Cascade:
     """One round: look at pixels around the shape found so far, let every tree add its correction.
 
-    Tables are flat, so that a step of all walks down all trees is one gather.
+    numpy costs more by the call than by the number here, so every split of every tree is decided, needed or not, and
+    the decisions of a tree are read as one number that names its leaf.
     """
 
     def __init__(self, predictor: ShapePredictor, index: int) -> None:
-        trees, splits = predictor.first[index].shape
-        self._initial = plane(predictor.initial)
-        self._anchor, self._offset = predictor.anchor[index], predictor.offset[index]
-        self._first, self._second = predictor.first[index].ravel(), predictor.second[index].ravel()
-        self._threshold = predictor.threshold[index].ravel()
-        self._leaves = predictor.leaves[index].reshape(trees * (splits + 1), -1)
-        self._root = np.arange(trees) * splits
-        self._first_leaf = np.arange(trees) * (splits + 1)
-        self._depth = (splits + 1).bit_length() - 1  # all trees are full
+        trees = len(predictor.first[index])
+        initial = plane(predictor.initial)
+        centred = initial - initial.mean()
+        self._turn = np.conj(centred) / (np.abs(centred) ** 2).sum()
+        self._anchor = predictor.anchor[index]
+        self._offset = predictor.offset[index].view(np.complex64)[:, 0]
+        # A sixteenth split that no difference passes fills the last bit.
+        self._first = np.pad(predictor.first[index], ((0, 0), (0, 1)))
+        self._second = np.pad(predictor.second[index], ((0, 0), (0, 1)))
+        # Differences of grey values are whole: what exceeds a threshold exceeds the next lower whole number.
+        threshold = np.floor(predictor.threshold[index]).clip(-256, 256).astype(np.int16)
+        self._threshold = np.pad(threshold, ((0, 0), (0, 1)), constant_values=256)
+        self._leaves = predictor.leaves[index].reshape(trees * (_SPLITS + 1), -1)
+        self._first_leaf = np.arange(trees) * (_SPLITS + 1)
 
-    def points(self, shapes: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Where to look, (n, pixels, 2) in the unit box; shapes: (n, points, 2)."""
-        turn, _ = fit(self._initial, plane(shapes))
-        rotation = np.stack([turn.real, turn.imag, -turn.imag, turn.real], axis=-1).reshape(-1, 2, 2)
-        return self._offset @ rotation.astype(np.float32) + shapes[:, self._anchor]
+    def points(self, shapes: NDArray[np.float32]) -> NDArray[np.complex64]:
+        """Where to look, (n, pixels), x + iy in the unit box; shapes: (n, points * 2).
 
-    def grown(self, shapes: NDArray[np.float32], grey: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Shapes (n, points, 2) after this round; grey: float32 (n, pixels), the values at `points`."""
-        faces, pixels = grey.shape
-        own = np.arange(faces)[:, None] * pixels
-        node = np.zeros((faces, len(self._root)), np.int64)
-        for _ in range(self._depth):
-            at = self._root + node
-            difference = grey.take(own + self._first.take(at)) - grey.take(own + self._second.take(at))
-            node = 2 * node + 2 - (difference > self._threshold.take(at))
-        splits = (1 << self._depth) - 1
-        leaves = self._leaves.take(self._first_leaf + node - splits, axis=0)
+        Offsets are turned and scaled as the least squares fit of the initial shape to this one says (`similarity.fit`,
+        of which only the turn is needed).
+        """
+        own = shapes.view(np.complex64)
+        turn = (own @ self._turn).astype(np.complex64)
+        return turn[:, None] * self._offset + own.take(self._anchor, axis=1)
+
+    def grown(self, shapes: NDArray[np.float32], grey: NDArray[np.int16]) -> NDArray[np.float32]:
+        """Shapes (n, points * 2) after this round; grey: int16 (n, pixels), the values at `points`."""
+        left = grey.take(self._first, axis=1) - grey.take(self._second, axis=1) > self._threshold
+        decisions = np.packbits(left, bitorder="little").view("<u2").reshape(left.shape[:2])
+        leaves = self._leaves.take(self._first_leaf + _LEAF_OF.take(decisions), axis=0)
         # Summed tree by tree in float32 as dlib does, so that no last bit moves a point over a border of rounding.
-        before = shapes.reshape(faces, 1, leaves.shape[-1])
-        return np.add.reduce(np.concatenate([before, leaves], axis=1), axis=1).reshape(shapes.shape)
+        return np.add.reduce(np.concatenate([shapes[:, None], leaves], axis=1), axis=1)
+
+
+def _plain(points: NDArray[np.complex64]) -> NDArray[np.float32]:
+    """x + iy (n, k) as x and y (2, n, k)."""
+    return np.stack([points.real, points.imag])
 
 
 def _in_image(points: NDArray[np.float32], boxes: NDArray[np.float64]) -> NDArray[np.float64]:
-    """From the unit box to pixels: (0, 0) is the centre of the first pixel of a box, (1, 1) that of the last."""
-    return boxes[:, None, :2] + points * (boxes[:, None, 2:] - boxes[:, None, :2])
+    """From the unit box to pixels, both (2, n, k): (0, 0) is the centre of the first pixel of a box, (1, 1) that of
+    the last."""
+    corner, opposite = boxes.T.reshape(2, 2, -1, 1)
+    return corner + points * (opposite - corner)
 
 
-def _pixels(points: NDArray[np.float32], boxes: NDArray[np.float64]) -> NDArray[np.int64]:
-    return np.floor(_in_image(points, boxes) + 0.5).astype(np.int64)
+def _pixels(points: NDArray[np.complex64], boxes: NDArray[np.float64]) -> NDArray[np.int64]:
+    return np.floor(_in_image(_plain(points), boxes) + 0.5).astype(np.int64)
 
 
-def _grey(image: Image, at: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Grey values at (faces, pixels, 2), 0 outside the image. Only these pixels are converted, not the image."""
+def _grey(image: Image, at: NDArray[np.int64]) -> NDArray[np.int16]:
+    """Grey values at (2, faces, pixels), x and y; 0 outside the image. Only these pixels are converted."""
     height, width = image.shape[:2]
-    x, y = at[..., 0], at[..., 1]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    colours = image.reshape(-1, 3).take((y * width + x) * inside, axis=0).astype(np.uint16)
+    x, y = at
+    # Read without a sign what is negative is larger than any side.
+    inside = (x.view(np.uint64) < width) & (y.view(np.uint64) < height)
+    colours = image.reshape(-1, 3).take((y * width + x) * inside, axis=0).astype(np.int16)
     total = colours[..., 0] + colours[..., 1] + colours[..., 2]
-    return (total // 3 * inside).astype(np.float32)
+    return total // 3 * inside

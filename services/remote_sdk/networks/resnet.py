@@ -1,5 +1,7 @@
 """dlib's face descriptor: ResNet-29, 128 numbers per face chip of 150x150 pixels."""
 
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -27,19 +29,27 @@ _CPU_BATCH = 32
 _CUDA_BATCH = 256
 
 
+Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+Adopt = Callable[[nn.Module, NDArray[np.uint8]], Run | None]
+"""Has another engine run a network, of which it gets an example of the input; None where none does."""
+
+
 class FaceDescriber:
     """Describes aligned faces. Holds only weights: any number of threads may call it at once."""
 
-    def __init__(self, precision: Precision | None = None, file: ModelFile | None = None) -> None:
-        """Read the network; 0.1 s.
+    def __init__(
+        self, precision: Precision | None = None, file: ModelFile | None = None, adopt: Adopt = lambda *_: None
+    ) -> None:
+        """Read the network; 0.1 s, and what ``adopt`` takes.
 
         Raises ModelMissing, ModelCorrupt, or FormatError when the file holds another network.
         """
         self.precision = precision or choose()
         self.file = file or builtin("dlib-resnet")
         network = read_network(self.file.read())
-        self._body, self._head = _build(folded(network.layers), network.mean, self.precision)
+        self.network = Describing(folded(network.layers), network.mean, self.precision)
         self._batch = _CUDA_BATCH if self.precision.device.type == "cuda" else _CPU_BATCH
+        self._adopted = adopt(self.network, np.zeros((2, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
 
     @torch.inference_mode()
     def describe(self, chips: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
@@ -58,16 +68,29 @@ class FaceDescriber:
             raise ValueError(f"chips are uint8 (n, 150, 150, 3), not {images.dtype} {tuple(images.shape)}")
         if len(images) == 0:
             return np.empty((0, DESCRIPTOR_SIZE), np.float32)
-        return torch.cat([self._describe(batch) for batch in images.split(self._batch)]).numpy()
+        return np.concatenate([self._describe(batch) for batch in images.split(self._batch)])
 
-    def _describe(self, images: Tensor) -> Tensor:
+    def _describe(self, images: Tensor) -> NDArray[np.float32]:
+        if self._adopted:
+            return self._adopted(images.cpu().numpy())
+        return self.network(images.to(self.precision.device)).cpu().numpy()
+
+
+class Describing(nn.Module):
+    """The whole network, from chips to descriptors."""
+
+    def __init__(self, layers: list[Layer], mean: tuple[float, float, float], precision: Precision) -> None:
+        super().__init__()
+        self.body, self.head = _build(layers, mean, precision)
+        self._dtype = precision.dtype
+
+    def forward(self, chips: Tensor) -> Tensor:
         # (n, y, x, c) seen as (n, c, y, x) is channels last already: no copy but the change of type.
-        pixels = images.to(self.precision.device).permute(0, 3, 1, 2).to(self.precision.dtype)
-        features = self._body(pixels).float().mean((2, 3))
-        return (features @ self._head).cpu()
+        features = self.body(chips.permute(0, 3, 1, 2).to(self._dtype)).float().mean((2, 3))
+        return features @ self.head
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two convolutions and a shortcut; when the first halves the map, so does the shortcut, by averaging."""
 
     def __init__(self, first: nn.Conv2d, second: nn.Conv2d, *, halves: bool) -> None:
@@ -85,10 +108,10 @@ class _Block(nn.Module):
 
 def _sum_padded(added: Tensor, shortcut: Tensor) -> Tensor:
     """dlib adds maps of unequal size by taking what one of them lacks, pixels or channels, as zero."""
-    rows, columns = (max(added.shape[axis], shortcut.shape[axis]) for axis in (2, 3))
-    total = F.pad(added, (0, columns - added.shape[3], 0, rows - added.shape[2]))
-    total[:, : shortcut.shape[1], : shortcut.shape[2], : shortcut.shape[3]] += shortcut
-    return total
+    channels, rows, columns = (max(added.shape[axis], shortcut.shape[axis]) for axis in (1, 2, 3))
+    lacking = (0, columns - added.shape[3], 0, rows - added.shape[2], 0, channels - added.shape[1])
+    missing = (0, columns - shortcut.shape[3], 0, rows - shortcut.shape[2], 0, channels - shortcut.shape[1])
+    return F.pad(added, lacking).add_(F.pad(shortcut, missing))
 
 
 def _build(layers: list[Layer], mean: tuple[float, float, float], precision: Precision) -> tuple[nn.Sequential, Tensor]:
@@ -103,7 +126,7 @@ def _build(layers: list[Layer], mean: tuple[float, float, float], precision: Pre
     return body.eval(), torch.from_numpy(head.weight).to(precision.device)
 
 
-def _blocks(layers: list[Layer], precision: Precision) -> list[_Block]:
+def _blocks(layers: list[Layer], precision: Precision) -> list[Block]:
     """Cut the list after every addition: convolution, relu, convolution, [average pooling,] addition, relu."""
     blocks, convolutions, halves = [], [], False
     for layer in layers:
@@ -114,7 +137,7 @@ def _blocks(layers: list[Layer], precision: Precision) -> list[_Block]:
                 halves = True
             case AddPrevious():
                 first, second = convolutions
-                blocks.append(_Block(first, second, halves=halves))
+                blocks.append(Block(first, second, halves=halves))
                 convolutions, halves = [], False
             case Pool() | FullyConnected():
                 raise FormatError(f"{layer} within a residual block")

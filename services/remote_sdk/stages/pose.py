@@ -52,33 +52,38 @@ def head_pose(points: NDArray[np.floating]) -> HeadPose:
 
 def _step(angles: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
     """One damped Gauss-Newton step in (pitch, yaw, roll), radians; scale and shift are solved for within."""
-    here = _residuals(angles, points)
-    jacobian = np.stack(
-        [(_residuals(angles + moved, points) - here) / _STEP_RAD for moved in np.eye(3) * _STEP_RAD], axis=1
-    )
+    here, *moved = _residuals(angles + _TRIED, points)
+    jacobian = (np.stack(moved, axis=1) - here[:, None]) / _STEP_RAD
     normal = jacobian.T @ jacobian
     # Damping keeps a degenerate face (all points on a line) from being thrown around.
     change = np.linalg.solve(normal + np.eye(3) * (1e-3 * np.trace(normal) + 1e-12), -jacobian.T @ here)
     return change.clip(-0.5, 0.5)
 
 
+_TRIED = np.concatenate([np.zeros((1, 3)), np.eye(3) * _STEP_RAD])
+"""Where a step looks: here, and a little further along each axis."""
+
+
 def _residuals(angles: NDArray[np.float64], points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """How far the turned template, at its best scale, lies from the centred points: (10,) pixels."""
-    seen = (_TEMPLATE_CENTRED @ _rotation(*angles).T)[:, :2]
-    scale = (seen * points).sum() / (seen * seen).sum()
-    return (scale * seen - points).ravel()
+    """How far the template turned by each of (n, 3) angles, at its best scale, lies from the centred points: (n, 10)
+    pixels."""
+    seen = _TEMPLATE_CENTRED @ _seen_axes(angles)
+    scale = (seen * points).sum((1, 2)) / (seen * seen).sum((1, 2))
+    return (scale[:, None, None] * seen - points).reshape(len(angles), -1)
 
 
 _TEMPLATE_CENTRED = TEMPLATE - TEMPLATE.mean(axis=0)
 
 
-def _rotation(pitch: float, yaw: float, roll: float) -> NDArray[np.float64]:
-    """Pitch first, then yaw, then roll, about the axes of the camera; signs as in :func:`head_pose`."""
-    (sp, sy, sr), (cp, cy, cr) = np.sin([pitch, yaw, roll]), np.cos([pitch, yaw, roll])
-    about_x = np.array([[1, 0, 0], [0, cp, sp], [0, -sp, cp]])
-    about_y = np.array([[cy, 0, -sy], [0, 1, 0], [sy, 0, cy]])
-    about_z = np.array([[cr, -sr, 0], [sr, cr, 0], [0, 0, 1]])
-    return about_z @ about_y @ about_x
+def _seen_axes(angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The first two rows of the rotations, as columns (n, 3, 2): where a head's axes lie in the picture.
+
+    Pitch first, then yaw, then roll, about the axes of the camera; signs as in :func:`head_pose`.
+    """
+    (sp, sy, sr), (cp, cy, cr) = np.sin(angles).T, np.cos(angles).T
+    across = [cr * cy, cr * sy * sp - sr * cp, -cr * sy * cp - sr * sp]
+    down = [sr * cy, sr * sy * sp + cr * cp, -sr * sy * cp + cr * sp]
+    return np.array([across, down]).transpose(2, 1, 0)
 
 
 def _wrapped(degrees: float) -> float:

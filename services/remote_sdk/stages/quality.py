@@ -33,18 +33,14 @@ def measure(chip: Chip) -> Quality:
     - specularity: share without mirror-like highlights (brightest channel over 225, saturation below 0.15, after the
       thresholding of Lehmann and Palm, JOSA A 18, 2001), 0 when a quarter of it shines.
     """
-    colours = chip[_FACE]
     luma = _luma(chip)
-    on_face = luma[_FACE]
-    brightest = colours.max(axis=1)
-    saturation = (brightest - colours.min(axis=1)) / np.maximum(brightest, 1)
-    shining = (brightest > _SPECULAR) & (saturation < _COLOURLESS)
+    on_face = luma.take(_ON_FACE)
     return Quality(
         blurriness=_unit((_BLURRED - _blur(luma)) / (_BLURRED - _SHARP)),
         dark=_unit(1 - 2 * (on_face < _DARK).mean()),
         light=_unit(1 - 2 * (on_face > _BRIGHT).mean()),
         illumination=_evenness(luma),
-        specularity=_unit(1 - 4 * shining.mean()),
+        specularity=_unit(1 - 4 * _shining(chip)),
     )
 
 
@@ -59,29 +55,42 @@ def _ellipse() -> NDArray[np.bool_]:
 
 
 _FACE = _ellipse()
-_LEFT = _FACE & (np.arange(CHIP_SIZE) < CHIP_SIZE // 2)
-_RIGHT = _FACE & ~_LEFT
+_ON_FACE = np.flatnonzero(_FACE)
+_LEFT = np.flatnonzero(_FACE & (np.arange(CHIP_SIZE) < CHIP_SIZE // 2))
+_RIGHT = np.flatnonzero(_FACE & (np.arange(CHIP_SIZE) >= CHIP_SIZE // 2))
+
+
+def _shining(chip: Chip) -> float:
+    """The share of the face that is bright and has no colour."""
+    red, green, blue = chip.reshape(-1, 3).take(_ON_FACE, axis=0).T.astype(np.float32)
+    brightest = np.maximum(np.maximum(red, green), blue)
+    difference = brightest - np.minimum(np.minimum(red, green), blue)
+    return float(((brightest > _SPECULAR) & (difference < _COLOURLESS * brightest)).mean())
 
 
 def _blur(luma: NDArray[np.float32]) -> float:
     """Crete's blur, 0 sharp .. 1 blurred: the worse of the two directions."""
-    return max(_blur_along(luma, _FACE), _blur_along(luma.T, _FACE.T))
+    return max(_blur_along(luma, _INSIDE), _blur_along(np.ascontiguousarray(luma.T), _INSIDE_TURNED))
 
 
-def _blur_along(luma: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
-    """The share of variation along axis 1 that survives an 11-pixel box filter."""
-    sums = np.cumsum(np.pad(luma, ((0, 0), (_FILTER // 2 + 1, _FILTER // 2)), mode="edge"), axis=1)
+_INSIDE = _FACE[:, 1:].astype(np.float32)
+_INSIDE_TURNED = _FACE.T[:, 1:].astype(np.float32)
+_EDGES_REPEATED = np.arange(-(_FILTER // 2 + 1), CHIP_SIZE + _FILTER // 2).clip(0, CHIP_SIZE - 1)
+
+
+def _blur_along(luma: NDArray[np.float32], where: NDArray[np.float32]) -> float:
+    """The share of variation along axis 1 that survives an 11-pixel box filter; ``where`` is 1 on the face, else 0."""
+    sums = np.cumsum(luma.take(_EDGES_REPEATED, axis=1), axis=1)
     filtered = (sums[:, _FILTER:] - sums[:, :-_FILTER]) / _FILTER
     before, after = np.abs(np.diff(luma, axis=1)), np.abs(np.diff(filtered, axis=1))
-    inside = where[:, 1:]
-    total = float(before[inside].sum())
+    total = float(np.vdot(before, where))
     if total == 0:
         return 1.0
-    return 1 - float(np.maximum(before - after, 0)[inside].sum()) / total
+    return 1 - float(np.vdot(np.maximum(before - after, 0), where)) / total
 
 
 def _evenness(luma: NDArray[np.float32]) -> float:
-    left, right = float(luma[_LEFT].mean()), float(luma[_RIGHT].mean())
+    left, right = float(luma.take(_LEFT).mean()), float(luma.take(_RIGHT).mean())
     return _unit(1 - abs(left - right) / max(left + right, 1.0))
 
 
