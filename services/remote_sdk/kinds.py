@@ -20,6 +20,8 @@ from services.remote_sdk.estimators.body_attributes import BodyAttributesOmz
 from services.remote_sdk.estimators.body_descriptor import BodyDescriptor
 from services.remote_sdk.estimators.descriptor import ArcFace, Describer, DlibDescriptor
 from services.remote_sdk.estimators.emotions import Emotions
+from services.remote_sdk.estimators.eyes import EyeStates
+from services.remote_sdk.estimators.gaze import Gaze
 from services.remote_sdk.estimators.head_pose import HeadPose
 from services.remote_sdk.estimators.landmarks68 import Landmarks68
 from services.remote_sdk.estimators.plates import PlateText
@@ -37,6 +39,8 @@ FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "age-and-sex": AgeAndSex,
     "emotions": Emotions,
     "landmarks68": Landmarks68,
+    "omz-eyes": EyeStates,
+    "omz-gaze": Gaze,
     "omz-head-pose": HeadPose,
 }
 

@@ -23,7 +23,7 @@ from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.decoding.children import decoder
 from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
-from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.estimators.port import Findings, Informed
 from services.remote_sdk.loading import Models, open_models, where
 from services.remote_sdk.stages.chain import WARP_SIZE, Chain, Face, Job, Seen, warp_view
 from services.remote_sdk.stages.decode import Limits
@@ -61,12 +61,17 @@ class Cropped(Protocol):
 
 
 class _Stages(NamedTuple):
-    """What runs on the threads, once the models are loaded. Estimators and the describer go by their models' names."""
+    """What runs on the threads, once the models are loaded. Estimators and the describer go by their models' names.
+
+    ``follows``: for each estimator those whose findings it needs; ``informing``: what hands them to it.
+    """
 
     models: Models
     describing: Batcher[Any, Vector]
     estimating: Mapping[str, Batcher[Any, Findings]]
     looking: Batcher[Job, Seen]
+    follows: Mapping[str, Sequence[str]]
+    informing: Mapping[str, Callable[[Any, Findings], Any]]
 
 
 class Worker:
@@ -154,19 +159,27 @@ class Worker:
     async def estimate(self, faces: Sequence[Cropped]) -> list[Findings]:
         """What was measured of each face, body or thing, and what the estimators it was cropped for find, in order.
 
-        Every estimator sees the faces of all callers in batches of its own, and all of them run at once.
+        Every estimator sees the faces of all callers in batches of its own, and all of them run at once; but one that
+        builds on what others find waits for those.
         """
-        estimating = self._stages.estimating
+        stages = self._stages
         findings = [dict(face.findings) for face in faces]
 
         async def run(name: str, batcher: Batcher[Any, Findings]) -> None:
+            await asyncio.gather(*(running[need] for need in stages.follows.get(name, ()) if need in running))
             which = [number for number, face in enumerate(faces) if name in face.crops]
-            results = await _results(batcher, [faces[number].crops[name] for number in which])
-            for number, found in zip(which, results, strict=True):
+            informed = stages.informing.get(name, _uninformed)
+            crops = [informed(faces[number].crops[name], findings[number]) for number in which]
+            for number, found in zip(which, await _results(batcher, crops), strict=True):
                 findings[number].update(found)
 
         used = {name for face in faces for name in face.crops}
-        await asyncio.gather(*(run(name, batcher) for name, batcher in estimating.items() if name in used))
+        running = {
+            name: asyncio.ensure_future(run(name, batcher))
+            for name, batcher in stages.estimating.items()
+            if name in used
+        }
+        await asyncio.gather(*running.values())
         return findings
 
     async def describe(self, faces: Sequence[Face]) -> list[Vector]:
@@ -184,17 +197,14 @@ class Worker:
     def _staged(self, models: Models, decoder: Decoder) -> _Stages:
         settings, on_gpu = self._settings, models.precision.device.type == "cuda"
         most = _CUDA_CROPS if on_gpu else _CPU_CROPS
+        everyone = (*models.estimators.items(), *models.body_estimators.items(), *models.thing_estimators.values())
         # Added to the pool last first: descriptions finish pictures that were begun.
         return _Stages(
             models=models,
             describing=Batcher(self._pool, "describe", models.describer[1].run, most),  # type: ignore[arg-type]
             estimating={
                 name: Batcher(self._pool, name, estimator.run, most)  # type: ignore[arg-type]
-                for name, estimator in (
-                    *models.estimators.items(),
-                    *models.body_estimators.items(),
-                    *models.thing_estimators.values(),
-                )
+                for name, estimator in everyone
             },
             looking=Batcher(
                 self._pool,
@@ -205,7 +215,13 @@ class Worker:
                 queue_age_s=settings.queue_age_s,
                 cost_s=_cost_s,
             ),
+            follows={name: self._catalogue.needed_by(name) for name, each in everyone if isinstance(each, Informed)},
+            informing={name: each.informed for name, each in everyone if isinstance(each, Informed)},
         )
+
+
+def _uninformed(crop: Any, _: Findings) -> Any:
+    return crop
 
 
 def _cost_s(job: Job) -> float:

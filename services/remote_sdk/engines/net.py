@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,7 +13,7 @@ from PIL import Image
 from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Network, Where
 from services.remote_sdk.models import manifest
 from services.remote_sdk.models.library import Model
-from services.remote_sdk.models.manifest import BadManifest, Manifest, Picture
+from services.remote_sdk.models.manifest import BadManifest, Manifest, Numbers, Picture
 
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]
@@ -37,13 +37,37 @@ class Net:
         name, picture = self.described.picture
         return self.network.run({name: prepared(pictures, picture)})
 
+    def feed(self, inputs: Mapping[str, Sequence[Pixels] | Array]) -> dict[str, Array]:
+        """As :meth:`see` for networks of several inputs, by their names: pictures, or rows of numbers (n, count).
+
+        Raises BadManifest when the network has others.
+        """
+        if set(inputs) != set(self.described.inputs):
+            there = ", ".join(self.described.inputs)
+            raise BadManifest(f"a network of {', '.join(inputs)} is wanted, this one has inputs {there}")
+        return self.network.run({name: _fed(inputs[name], each) for name, each in self.described.inputs.items()})
+
     @property
     def size(self) -> tuple[int, int]:
         """Width and height of the picture the network looks at. Raises BadManifest when it takes any."""
-        _, picture = self.described.picture
-        if picture.width is None or picture.height is None:
-            raise BadManifest("the manifest does not say which width and height the network takes")
-        return picture.width, picture.height
+        return _size(self.described.picture[1])
+
+    def size_of(self, name: str) -> tuple[int, int]:
+        """As :attr:`size`, of the input of this name. Raises BadManifest, too, when it is no picture or not there."""
+        wanted = self.described.inputs.get(name)
+        if not isinstance(wanted, Picture):
+            raise BadManifest(f"a network with a picture as its input {name} is wanted")
+        return _size(wanted)
+
+
+def _size(picture: Picture) -> tuple[int, int]:
+    if picture.width is None or picture.height is None:
+        raise BadManifest("the manifest does not say which width and height the network takes")
+    return picture.width, picture.height
+
+
+def _fed(given: Sequence[Pixels] | Array, wanted: Picture | Numbers) -> Array:
+    return prepared(list(given), wanted) if isinstance(wanted, Picture) else np.ascontiguousarray(given, np.float32)
 
 
 def prepared(pictures: Sequence[Pixels], wanted: Picture) -> Array:

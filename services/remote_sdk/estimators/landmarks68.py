@@ -1,4 +1,4 @@
-"""68 points of a face in the order of 300-W, by the landmark network of face-api."""
+"""68 points of a face in the order of 300-W, by the landmark network of face-api, and what they say of the mouth."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import numpy as np
 from libs.common.wire.estimations import Pixel
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.estimators.mouth import mouth_attributes
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Cut
 from services.remote_sdk.stages.view import FaceView
@@ -28,7 +29,11 @@ class Landmarks68:
 
     def run(self, crops: list[Cut]) -> list[Findings]:
         found = self._net.see([crop.pixels for crop in crops])[self._output]
-        return [{"landmarks68": _pixels(crop, points + self._shift)} for crop, points in zip(crops, found, strict=True)]
+        # The crop is a square, so that parts of it are one unit along both sides.
+        return [
+            {"landmarks68": _pixels(crop, points + self._shift), "mouth_attributes": mouth_attributes(points)}
+            for crop, points in zip(crops, found, strict=True)
+        ]
 
 
 def _pixels(crop: Cut, points: Array) -> list[Pixel]:

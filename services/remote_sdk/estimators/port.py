@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from services.remote_sdk.stages.view import BodyView, FaceView
 
@@ -29,6 +29,18 @@ class Estimator(Protocol[V, C]):
 
     def run(self, crops: list[C]) -> list[Findings]:
         """The findings for crops of several faces, pictures and callers, in order; never called with none."""
+        ...
+
+
+@runtime_checkable
+class Informed(Protocol):
+    """An estimator that builds on what others find of the same face or body: on the slots that its manifest ``needs``.
+
+    Those are filled and estimated wherever it is asked, and it runs after them.
+    """
+
+    def informed(self, crop: Any, found: Findings) -> Any:
+        """The crop together with what :meth:`Estimator.run` needs of the findings."""
         ...
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -13,46 +11,14 @@ from PIL import Image as Pillow
 from PIL import ImageOps
 
 from libs.common.wire.estimations import EMOTIONS, BasicAttributes, HeadPose
-from libs.common.wire.sdk import Image, SdkParams
-from services.remote_sdk.decoding.port import Inside
-from services.remote_sdk.detectors.yunet import YuNet
+from libs.common.wire.sdk import SdkParams
 from services.remote_sdk.estimators.descriptor import ArcFace
-from services.remote_sdk.estimators.port import Findings
-from services.remote_sdk.kinds import FACE_ESTIMATORS
-from services.remote_sdk.networks.landmarks import Landmarks5
-from services.remote_sdk.stages.chain import Chain, Face, Job, warp_view
-from services.remote_sdk.stages.decode import Limits, decode, encode_jpeg
+from services.remote_sdk.stages.chain import warp_view
+from services.remote_sdk.stages.decode import decode, encode_jpeg
 from tests.photos import shared
+from tests.unit.remote_sdk.finding import LIMITS, estimated, estimator, look
 from tests.unit.remote_sdk.looking import photo
 from tests.unit.remote_sdk.models import opened
-
-LIMITS = Limits(50_000_000, 50_000_000)
-
-
-@cache
-def estimator(name: str) -> Any:
-    model = opened(name)
-    return FACE_ESTIMATORS[model.manifest.kind](model)
-
-
-@cache
-def landmarks() -> Landmarks5:
-    return Landmarks5()
-
-
-def look(data: bytes, *models: str, params: SdkParams | None = None) -> list[Face]:
-    """The faces that YuNet finds, cropped for the models."""
-    croppers = {name: estimator(name).crop for name in models}
-    croppers["mobilefacenet"] = ArcFace(opened("mobilefacenet")).crop
-    chain = Chain(YuNet(opened("yunet")), landmarks(), Inside(LIMITS), croppers)
-    wanted = models or ("mobilefacenet",)
-    [seen] = chain.run([Job(Image(filename="a", data=data), params or SdkParams(), wanted)])
-    assert not isinstance(seen, Exception)
-    return seen.faces
-
-
-def estimated(data: bytes, name: str) -> list[Findings]:
-    return estimator(name).run([face.crops[name] for face in look(data, name)])
 
 
 def attributes(path: str | Path, name: str = "face-api-age-gender") -> BasicAttributes:
