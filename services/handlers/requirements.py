@@ -14,7 +14,7 @@ from libs.common.wire.events import EVENT_TARGETS
 from libs.common.wire.matcher import ATTRIBUTE_TARGETS, FACE_TARGETS, MAX_CANDIDATES, FaceCandidates
 from libs.common.wire.policies import Filters, MatchPolicy, Policies
 from libs.common.wire.sdk import SdkParams
-from services.handlers.face_checks import CHECKS
+from services.handlers import face_checks
 
 TARGETS = {
     "faces": FACE_TARGETS,
@@ -44,18 +44,16 @@ def sdk_params(policies: Policies, image_type: int = 0, use_exif_info: int = 1, 
     """The one inference call that serves these policies."""
     detect, extract, storage = policies.detect_policy, policies.extract_policy, policies.storage_policy
     same = {name: getattr(detect, name) for name in _SAME_NAMES}
-    checks = detect.face_quality
     from_warp = image_type != 0
     return SdkParams.model_validate(
         {
             **same,
+            **dict.fromkeys(face_checks.flags(detect.face_quality), 1),
             "image_type": image_type,
             "use_exif_info": use_exif_info,
             "aggregate_attributes": aggregate,
             "estimate_landmarks5": int(not from_warp),
             "estimate_landmarks68": detect.detect_landmarks68,
-            "estimate_head_pose": int(bool(detect.estimate_head_pose or (checks.estimate and not from_warp))),
-            "estimate_quality": int(bool(detect.estimate_quality or checks.estimate)),
             "estimate_liveness": detect.estimate_liveness.estimate,
             "liveness_threshold": detect.estimate_liveness.liveness_threshold,
             "quality_threshold": detect.estimate_liveness.quality_threshold,
@@ -81,6 +79,8 @@ _SAME_NAMES = sorted(
         "detect_body",
         "multiface_policy",
         "extract_exif",
+        "estimate_head_pose",
+        "estimate_quality",
         "estimate_gaze",
         "estimate_eyes_attributes",
         "estimate_mouth_attributes",
@@ -201,16 +201,17 @@ def _check_storage(policies: Policies) -> None:
 
 def _check_face_checks(policies: Policies) -> None:
     face_quality = policies.detect_policy.face_quality
-    for name, wanted in face_quality.checks.items():
+    for name in face_quality.checks:
         path = f"detect_policy.face_quality.checks.{name}"
-        if not (face_quality.estimate and wanted.estimate):
+        if name not in face_checks.enabled(face_quality):
             continue
-        if name not in CHECKS:
+        if name not in face_checks.CHECKS:
             raise MienError(
-                Code.ESTIMATOR_MISSING, f"policies.{path}: no model is installed for it; there are {', '.join(CHECKS)}"
+                Code.ESTIMATOR_MISSING,
+                f"policies.{path}: no model is installed for it; there are {', '.join(face_checks.CHECKS)}",
             )
-        if isinstance(wanted.threshold, list):
-            raise _fault(f"{path}.threshold", 'a numeric check takes {"min": x, "max": y}')
+        if reason := face_checks.wrong(name, face_quality):
+            raise _fault(f"{path}.threshold", reason)
 
 
 def _check_callbacks(policies: Policies, *, allowed: bool) -> None:
