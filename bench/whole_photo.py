@@ -162,7 +162,7 @@ def _bare_openvino(name: str, size: tuple[int, ...] = (1, 3, 480, 800)) -> Calla
     graph = core.read_model(_weights(name))
     graph.reshape({graph.inputs[0]: list(size)})
     request = core.compile_model(graph, "CPU", _ONE_THREAD).create_infer_request()
-    return lambda array: request.infer([array])
+    return lambda array: request.infer([array], share_inputs=True)
 
 
 def _weights(name: str) -> Path:
@@ -265,7 +265,7 @@ def _resnet_in_openvino() -> Callable[[np.ndarray], object]:
         warnings.simplefilter("ignore", torch.jit._trace.TracerWarning)  # sizes of maps are the same for every batch
         graph = openvino.convert_model(network, example_input=example, input=[openvino.PartialShape([-1, 150, 150, 3])])
     request = openvino.Core().compile_model(graph, "CPU", _ONE_THREAD).create_infer_request()
-    return lambda chips: request.infer([chips])
+    return lambda chips: request.infer([chips], share_inputs=True)
 
 
 def _processes() -> None:

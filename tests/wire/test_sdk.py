@@ -533,7 +533,7 @@ async def test_capabilities_and_metrics_say_where_each_model_runs(richer: Runnin
     provider = estimators["emotions"]["provider"]
     assert provider.startswith("openvino ")
     assert (estimators["emotions"]["device"], estimators["emotions"]["precision"]) == ("cpu", "fp32")
-    assert estimators["face_descriptor"]["provider"].startswith("torch ")
+    assert estimators["face_descriptor"]["provider"].startswith("openvino ")
     assert estimators["quality"]["provider"] is None
     assert any("WIDER" in warning for warning in estimators["face_detection"]["warnings"])
     async with richer.session.get(f"{richer.url}/metrics") as answer:

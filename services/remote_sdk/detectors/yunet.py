@@ -35,30 +35,28 @@ class YuNet:
         return faces
 
     def _search(self, pictures: list[Pixels]) -> list[Found]:
-        width = pictures[0].shape[1]
-        outputs = self._net.see(pictures)
-        levels = [_level(outputs, stride, width // stride) for stride in _STRIDES]
-        every = [np.concatenate(parts, axis=1) for parts in zip(*levels, strict=True)]
-        return [self._found(Found(boxes, scores, points)) for boxes, scores, points in zip(*every, strict=True)]
+        outputs, width = self._net.see(pictures), pictures[0].shape[1]
+        return [self._found({name: each[at] for name, each in outputs.items()}, width) for at in range(len(pictures))]
 
-    def _found(self, found: Found) -> Found:
-        likely = found.only(found.scores >= self._threshold)
-        return strongest(likely.only(np.argsort(-likely.scores, kind="stable")[:_MOST_BOXES]), self._overlap)
+    def _found(self, outputs: dict[str, Array], width: int) -> Found:
+        """In one picture of so many columns."""
+        levels = [_level(outputs, stride, width // stride, self._threshold) for stride in _STRIDES]
+        boxes, scores, points = (np.concatenate(parts) for parts in zip(*levels, strict=True))
+        best = np.argsort(-scores, kind="stable")[:_MOST_BOXES]
+        return strongest(Found(boxes, scores, points).only(best), self._overlap)
 
 
-def _level(outputs: dict[str, Array], stride: int, columns: int) -> tuple[Array, Array, Array]:
-    """Boxes (n, cells, 4), scores (n, cells) and points (n, cells, 5, 2) of one grid, in pixels of the input.
+def _level(outputs: dict[str, Array], stride: int, columns: int, threshold: float) -> tuple[Array, Array, Array]:
+    """Boxes (n, 4), scores (n,) and points (n, 5, 2) of the cells of one grid that reach the threshold, in pixels of
+    the input.
 
     A cell gives its box's centre as an offset from its own corner and the logarithm of its sides, all in strides.
     """
-    box, points = outputs[f"bbox_{stride}"], outputs[f"kps_{stride}"].reshape(len(outputs[f"kps_{stride}"]), -1, 5, 2)
-    cells = np.arange(box.shape[1])
+    certain = np.sqrt((outputs[f"cls_{stride}"] * outputs[f"obj_{stride}"]).clip(0, 1))[:, 0]
+    cells = np.flatnonzero(certain >= threshold)
+    box, points = outputs[f"bbox_{stride}"][cells], outputs[f"kps_{stride}"][cells].reshape(-1, 5, 2)
     corner = np.stack([cells % columns, cells // columns], axis=-1)
-    centre = (box[..., :2] + corner) * stride
-    half = np.exp(box[..., 2:]) * stride / 2
-    certain = outputs[f"cls_{stride}"] * outputs[f"obj_{stride}"]
-    return (
-        np.concatenate([centre - half, centre + half], axis=-1),
-        np.sqrt(certain.clip(0, 1))[..., 0],
-        (points + corner[:, None]) * stride,
-    )
+    centre = (box[:, :2] + corner) * stride
+    half = np.exp(box[:, 2:]) * stride / 2
+    boxes = np.concatenate([centre - half, centre + half], axis=-1)
+    return boxes, certain[cells], (points + corner[:, None]) * stride

@@ -126,7 +126,8 @@ class _Compiled:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        request.infer(dict(inputs))
+        # Not copied: this request is the caller's own, and it has ended when the arrays may go.
+        request.infer(dict(inputs), share_inputs=True)
         # Copied: the request's own memory is written again by the next run.
         return {name: float32(request.get_output_tensor(index).data).copy() for name, index in self._outputs.items()}
 
