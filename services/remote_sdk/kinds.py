@@ -19,11 +19,15 @@ from services.remote_sdk.estimators.basic_attributes import AgeAndSex
 from services.remote_sdk.estimators.body_attributes import BodyAttributesOmz
 from services.remote_sdk.estimators.body_descriptor import BodyDescriptor
 from services.remote_sdk.estimators.descriptor import ArcFace, Describer, DlibDescriptor
+from services.remote_sdk.estimators.dlib_gender import DlibGender
 from services.remote_sdk.estimators.emotions import Emotions
 from services.remote_sdk.estimators.eyes import EyeStates
 from services.remote_sdk.estimators.gaze import Gaze
+from services.remote_sdk.estimators.glasses import Glasses
 from services.remote_sdk.estimators.head_pose import HeadPose
 from services.remote_sdk.estimators.landmarks68 import Landmarks68
+from services.remote_sdk.estimators.liveness import Liveness
+from services.remote_sdk.estimators.mask import Mask
 from services.remote_sdk.estimators.plates import PlateText
 from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
 from services.remote_sdk.estimators.tags import Tags
@@ -37,8 +41,12 @@ from services.remote_sdk.networks.resnet import Adopt, FaceDescriber
 
 FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "age-and-sex": AgeAndSex,
+    "aizoo-mask": Mask,
+    "dlib-gender": DlibGender,
     "emotions": Emotions,
+    "glasses": Glasses,
     "landmarks68": Landmarks68,
+    "minifasnet": Liveness,
     "omz-eyes": EyeStates,
     "omz-gaze": Gaze,
     "omz-head-pose": HeadPose,

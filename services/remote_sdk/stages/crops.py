@@ -77,16 +77,19 @@ def cut(
     *,
     angle_deg: float = 0.0,
     outside: Literal["black", "shift"] = "black",
+    smooth: bool = True,
 ) -> Cut:
     """What a box shows, as ``size`` (width, height) pixels, smoothed where it shrinks.
 
     picture: uint8 (h, w, 3). ``angle_deg``: the box is turned clockwise about its centre first. ``outside``: what lies
-    beyond the picture is black, or the box is shifted inside (and cut to the picture where it is larger).
+    beyond the picture is black, or the box is shifted inside (and cut to the picture where it is larger). ``smooth``
+    false: of four neighbours however much it shrinks, as OpenCV resizes and as some networks were taught.
     """
     if outside == "shift":
         box = _shifted(box, picture.shape[1], picture.shape[0])
     map_ = _to_picture(box, size, angle_deg)
-    pixels = _straight(picture, box, size) if angle_deg == 0 else _turned(picture, map_, size)
+    straight = angle_deg == 0 and smooth
+    pixels = _straight(picture, box, size) if straight else _turned(picture, map_, size, smooth)
     return Cut(pixels, map_)
 
 
@@ -125,11 +128,11 @@ def _straight(picture: Pixels, box: Box, size: tuple[int, int]) -> Pixels:
     return np.asarray(Image.fromarray(part).resize(size, Image.Resampling.BILINEAR, box=edges, reducing_gap=3.0))
 
 
-def _turned(picture: Pixels, to_picture: NDArray[np.float64], size: tuple[int, int]) -> Pixels:
+def _turned(picture: Pixels, to_picture: NDArray[np.float64], size: tuple[int, int], smooth: bool) -> Pixels:
     corners = np.array([[0, 0], [size[0], 0], [0, size[1]], size]) @ to_picture[:, :2].T + to_picture[:, 2]
     left, top = np.floor(corners.min(0)).astype(int) - 1
     right, bottom = np.ceil(corners.max(0)).astype(int) + 1
-    shrink = max(int(np.linalg.norm(to_picture[:, 0])), 1)
+    shrink = max(int(np.linalg.norm(to_picture[:, 0])), 1) if smooth else 1
     part = Image.fromarray(_part(picture, int(left), int(top), int(right - left), int(bottom - top)))
     moved = to_picture.copy()
     moved[:, 2] -= (left, top)
