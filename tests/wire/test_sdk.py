@@ -485,6 +485,30 @@ async def test_installed_models_estimate_and_are_named(richer: Running) -> None:
     }
 
 
+async def test_eyes_gaze_and_mouth_are_estimated_with_what_they_build_on(richer: Running) -> None:
+    wanted: dict[str, Any] = {f"estimate_{kind}": 1 for kind in ("gaze", "eyes_attributes", "mouth_attributes")}
+    status, answer = await richer.sdk(astronaut_jpeg(), **wanted)
+
+    detection = answer["images_estimations"][0]["estimations"][0]["face"]["detection"]
+    found = detection["attributes"]
+    assert (status, set(found)) == (200, {"gaze", "eyes_attributes", "mouth_attributes"})
+    assert all(abs(angle) < 20 for angle in found["gaze"].values())
+    assert {eye["state"] for eye in found["eyes_attributes"].values()} == {"open"}
+    assert found["mouth_attributes"]["smile"] > 0.9
+    assert found["mouth_attributes"]["properties"]["smile_type"]["predominant_type"] == "with_teeth"
+    assert "landmarks68" not in detection
+    assert answer["models"] == {
+        "face_detection": "yunet n",
+        "head_pose": "head-pose-estimation-adas-0001 FP16",
+        "gaze": "gaze-estimation-adas-0002 FP16",
+        "eyes": "open-closed-eye-0001 FP32",
+        "mouth": "face-api-landmarks68 1",
+    }
+    [original] = await richer.faces(astronaut_jpeg(), estimate_face_warp=1)
+    [warp] = await richer.faces(base64.b64decode(original["warp"]), image_type=1, **wanted)
+    assert warp["detection"]["attributes"] == {"eyes_attributes": found["eyes_attributes"]}
+
+
 async def test_a_face_has_nearly_the_same_descriptor_whoever_found_it(richer: Running, running: Running) -> None:
     for photo in (astronaut_jpeg(), grace_hopper_jpeg()):
         [one], [other] = [await each.faces(photo, estimate_face_descriptor=1) for each in (richer, running)]

@@ -56,7 +56,8 @@ class EyeStates:
 
     Left is left in the picture, as in the contract. An eye beyond the edge of the picture is occluded; of one behind
     glasses, hair or a hand nobody here knows that it is hidden. ``iris_landmarks`` and ``eyelid_landmarks`` stay empty:
-    nothing here finds an iris, and the 68 landmarks are less exact than an eye is high.
+    nothing here finds an iris, and the 68 landmarks are off by a tenth of an eye's width, of whose height there are
+    three tenths (160 corners of eyes, against dlib's five points).
     """
 
     on_warps = True

@@ -43,12 +43,16 @@ def look(data: bytes, *models: str, params: SdkParams | None = None) -> list[Fac
 
 def estimated(data: bytes, name: str, *needs: str) -> list[Findings]:
     """What a model finds of every face, and what the models find that it needs."""
-    faces = look(data, name, *needs)
+    return findings_of(look(data, name, *needs), *needs, name)
+
+
+def findings_of(faces: list[Face], *models: str) -> list[Findings]:
+    """What models find, one after the other, of faces that were cropped for them."""
     found: list[Findings] = [dict(face.findings) for face in faces]
-    for each in (*needs, name) if faces else ():
-        crops, one = [face.crops[each] for face in faces], estimator(each)
+    for name in models if faces else ():
+        crops, one = [face.crops[name] for face in faces], estimator(name)
         if isinstance(one, Informed):
             crops = [one.informed(crop, known) for crop, known in zip(crops, found, strict=True)]
-        for known, its in zip(found, estimator(each).run(crops), strict=True):
+        for known, its in zip(found, estimator(name).run(crops), strict=True):
             known.update(its)
     return found
