@@ -384,19 +384,32 @@ async def test_dead_letters_are_listed_in_order_and_purged_one_by_one(place: Pla
         assert await letters.list(None, 9) == []
 
 
-async def test_dead_letters_do_not_grow_without_bound(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_there_are_too_many_dead_letters_for_waits_until_there_is_room_and_holds_up_nobody(
+    place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setattr(local, "DEAD_LETTERS", 2)
     monkeypatch.setattr(topology, "DEAD_LETTERS", 2)
-    sent = [note(number) for number in range(5)]
-    inbox = Inbox(failures=9)
+    inbox, doomed = Inbox(), [note(number) for number in range(6)]
+
+    async def consume(message: Message) -> None:
+        if message.body["number"] < len(doomed):
+            raise ValueError("poison")
+        await inbox(message)
+
+    buried: set[str] = set()
     async with place.bus(attempts=1) as bus, place.dead_letters() as letters:
-        bus.subscribe("notes", "reader", inbox)
+        bus.subscribe("notes", "reader", consume)
         await bus.start()
-        for one in sent:
+        for one in doomed:
             await bus.publish(one)
-        async with asyncio.timeout(PATIENCE_S):
-            while [x.message_id for x in await letters.list(None, 9)] != [one.message_id for one in sent[3:]]:  # noqa: ASYNC110
-                await asyncio.sleep(0.02)
+        await bus.publish(note(len(doomed)))
+        await inbox.holds(1)
+        assert "there are too many dead letters" in caplog.text
+        while len(buried) < len(doomed):
+            some = [message_id for message_id, _ in await deaths(letters, "notes.reader", 1)]
+            buried.update(some)
+            await letters.purge("notes.reader", some)
+    assert buried == {one.message_id for one in doomed}
 
 
 async def test_a_message_of_a_newer_schema_is_dead_at_once(place: Place) -> None:
@@ -423,6 +436,51 @@ async def test_what_is_no_message_at_all_is_dead_at_once_and_does_not_stop_the_o
         [(_, why)] = await deaths(letters, "notes.reader", 1)
         assert why.startswith("Unreadable: the envelope is no message")
         assert [one.body["number"] for one in await inbox.holds(2)] == [1, 2]
+
+
+async def test_what_is_in_hand_while_its_consumer_restarts_often_is_not_given_up(place: Place) -> None:
+    in_hand, inbox, sent = asyncio.Event(), Inbox(), note(1)
+
+    async def hold(_: Message) -> None:
+        in_hand.set()
+        raise MienError(Code.STORE_UNAVAILABLE, "the store is away")
+
+    for time in range(8):
+        in_hand.clear()
+        async with place.bus(backoff=Backoff(first_s=0.05, longest_s=0.05, trouble_s=60)) as bus:
+            bus.subscribe("notes", "reader", hold)
+            await bus.start()
+            if time == 0:
+                await bus.publish(sent)
+            await asyncio.wait_for(in_hand.wait(), PATIENCE_S)
+    async with place.bus() as bus, place.dead_letters() as letters:
+        bus.subscribe("notes", "reader", inbox)
+        await bus.start()
+        assert [(one.message_id, one.attempt) for one in await inbox.holds(1)] == [(sent.message_id, 1)]
+        assert await letters.list(None, 9) == []
+
+
+async def test_a_bus_that_does_not_deliver_any_more_says_so(tmp_path: Path) -> None:
+    async def break_off(_: Message) -> None:
+        raise asyncio.CancelledError
+
+    async with LocalPlace(str(tmp_path / "bus.db")).bus() as bus:
+        bus.subscribe("notes", "reader", break_off)
+        await bus.start()
+        await bus.health()
+        await bus.publish(note(1))
+        unwell = await asyncio.wait_for(_illness(bus), PATIENCE_S)
+        assert (unwell.code, unwell.status) == (Code.STORE_UNAVAILABLE, 503)
+        assert "notes.reader" in unwell.detail
+
+
+async def _illness(bus: Bus) -> MienError:
+    while True:
+        try:
+            await bus.health()
+        except MienError as unwell:
+            return unwell
+        await asyncio.sleep(0.01)
 
 
 async def test_nothing_of_a_body_reaches_the_log(place: Place, caplog: pytest.LogCaptureFixture) -> None:

@@ -15,16 +15,20 @@ import aio_pika
 import pytest
 
 from deploy.local.rabbit import Rabbit
+from libs.common.bus import rabbit
 from libs.common.bus.port import Backoff, Message
 from libs.common.bus.rabbit import RabbitBus, RabbitDeadLetters
 from libs.common.bus.topics import Topic
-from libs.common.bus.topology import DELIVERY_LIMIT, work_queue
+from libs.common.bus.topology import work_queue
 from libs.common.errors import Code, MienError
 from tests.running import ROOT
 
 TOPICS = {"notes": Topic("notes", subscribers=("reader",))}
 PATIENCE_S = 60
 MESSAGES = 300
+POISON = 5
+"""The number of a note that kills who consumes it."""
+FEW_LIVES = 2
 SETTLED_S = 1.0
 """RabbitMQ 3.10 writes down which quorum queues there are every half second. One that was made just before a SIGKILL
 never gets a leader again, and whoever publishes to it waits in vain."""
@@ -164,22 +168,37 @@ async def test_another_capacity_than_was_declared_is_told_by_the_health_check(ra
                 await asyncio.sleep(0.05)
 
 
-async def test_a_message_that_kills_its_consumers_becomes_a_dead_letter(rabbit_url: str) -> None:
+async def test_of_all_that_is_in_hand_when_consumers_are_killed_only_what_kills_is_given_up(
+    rabbit_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rabbit, "LIVES", FEW_LIVES)
+    got: Counter[int] = Counter()
+
+    async def consume(message: Message) -> None:
+        got[message.body["number"]] += 1
+
     async with running(rabbit_url) as bus:
-        await bus.publish(note(1))
-    for _ in range(DELIVERY_LIMIT + 1):
+        for number in range(POISON * 2):
+            await bus.publish(note(number))
+    for _ in range(1 + FEW_LIVES):
         child = await asyncio.create_subprocess_exec(
             *(sys.executable, __file__, rabbit_url), env={**os.environ, "PYTHONPATH": str(ROOT)}
         )
         assert await asyncio.wait_for(child.wait(), PATIENCE_S) == 9
-    letters = RabbitDeadLetters(rabbit_url, topics=TOPICS)
+    letters, bus = RabbitDeadLetters(rabbit_url, topics=TOPICS), RabbitBus(rabbit_url, topics=TOPICS)
+    bus.subscribe("notes", "reader", consume, at_once=8)
     await letters.start()
+    await bus.start()
     try:
         async with asyncio.timeout(PATIENCE_S):
             while not (found := await letters.list("notes.reader", 9)):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
-        assert [letter.reason for letter in found] == ["buried by RabbitMQ: delivery_limit"]
+            while set(got) != set(range(POISON * 2)) - {POISON}:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        killing = f"Killing: {FEW_LIVES} consumers ended while they worked on it and on nothing else"
+        assert [letter.reason for letter in found] == [killing]
     finally:
+        await bus.stop()
         await letters.stop()
 
 
@@ -210,11 +229,16 @@ async def test_a_subscriber_in_trouble_holds_few_messages_and_goes_on_as_soon_as
 
 
 async def _die_of(url: str) -> None:
-    async def die(_: Message) -> None:
-        os._exit(9)
+    """Cannot do anything but die of the poison."""
 
+    async def die(message: Message) -> None:
+        if message.body["number"] == POISON:
+            os._exit(9)
+        raise MienError(Code.STORE_UNAVAILABLE, "the store is away")
+
+    rabbit.LIVES = FEW_LIVES
     bus = RabbitBus(url, topics=TOPICS)
-    bus.subscribe("notes", "reader", die)
+    bus.subscribe("notes", "reader", die, at_once=100)
     await bus.start()
     await asyncio.sleep(PATIENCE_S)
 

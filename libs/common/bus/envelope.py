@@ -69,9 +69,14 @@ def age_s(incoming: AbstractIncomingMessage) -> float:
 
 
 def deaths(incoming: AbstractIncomingMessage) -> int:
-    """How many consumers had it before and went away without an acknowledgement."""
-    count = incoming.headers.get("x-delivery-count", 0)
-    return count if isinstance(count, int) else 0
+    """How many consumers had it out of this queue before and went away without an acknowledgement."""
+    counts = (incoming.headers.get(name) for name in ("x-delivery-count", "x-acquired-count"))
+    return max((count for count in counts if isinstance(count, int)), default=0)
+
+
+def moved(incoming: AbstractIncomingMessage) -> aio_pika.Message:
+    """What came, for another queue, where its deaths are counted anew."""
+    return _durable(incoming.body, incoming.type, _kept(incoming.headers))
 
 
 def buried(incoming: AbstractIncomingMessage, attempt: int, reason: str) -> aio_pika.Message:

@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import msgpack
@@ -98,6 +99,8 @@ class LocalBus:
 
     async def start(self) -> None:
         self._tasks = [asyncio.create_task(self._drain(queue), name=queue) for queue in self._consumers]
+        for task in self._tasks:
+            task.add_done_callback(_report)
 
     async def stop(self) -> None:
         for task in self._tasks:
@@ -106,6 +109,8 @@ class LocalBus:
         self._tasks.clear()
 
     async def health(self) -> dict[str, Any]:
+        if ended := [task.get_name() for task in self._tasks if task.done()]:
+            raise MienError(Code.STORE_UNAVAILABLE, f"nothing is delivered any more out of {', '.join(ended)}")
         return {}
 
     async def publish(self, message: Message) -> None:
@@ -183,18 +188,30 @@ class LocalBus:
             self._troubles[queue] += 1
             log.warning("%s in %s waits for our own infrastructure: %s", message_id, queue, why)
             await asyncio.sleep(self._backoff.pause_s(self._troubles[queue]))
-        elif fate is Verdict.DEAD or attempt >= self._attempts:
+        elif fate is not Verdict.DEAD and attempt < self._attempts:
+            log.warning("retry %s in %s after attempt %d: %s", message_id, queue, attempt, why)
+            await self._set_aside(row, attempt + 1)
+        elif await self._database.write(lambda db: _bury(db, queue, row, why)):
             log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, why)
             metrics.DEAD.labels(queue).inc()
-            await self._database.write(lambda db: _bury(db, queue, row, why))
         else:
-            log.warning("retry %s in %s after attempt %d: %s", message_id, queue, attempt, why)
-            due_ms = clock.now_ms() + int(self._backoff.wait_s(attempt) * 1000)
-            await self._database.write(
-                lambda db: db.execute(
-                    "UPDATE message SET attempt = attempt + 1, due_ms = ? WHERE seq = ?", (due_ms, row["seq"])
-                )
-            )
+            log.error("%s in %s cannot be given up, there are too many dead letters: %s", message_id, queue, why)
+            await self._set_aside(row, attempt)
+
+    async def _set_aside(self, row: sqlite3.Row, attempt: int) -> None:
+        """Have it tried again later, as its ``attempt``-th."""
+        due_ms = clock.now_ms() + int(self._backoff.wait_s(row["attempt"]) * 1000)
+        values = (attempt, due_ms, row["seq"])
+        await self._database.write(
+            lambda db: db.execute("UPDATE message SET attempt = ?, due_ms = ? WHERE seq = ?", values)
+        )
+
+
+def _report(task: asyncio.Task[None]) -> None:
+    """A task that was to live as long as the process has ended."""
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        log.critical("delivery of %s has ended", task.get_name(), exc_info=failure)
 
 
 class LocalDeadLetters:
@@ -222,10 +239,7 @@ class LocalDeadLetters:
     async def list(self, queue: str | None, limit: int) -> Sequence[DeadLetter]:
         found: list[DeadLetter] = []
         for each in self._queues if queue is None else [self._known(queue)]:
-            rows = await self._database.rows(
-                "SELECT * FROM dead_letter WHERE queue = ? ORDER BY seq LIMIT ?", (each, limit)
-            )
-            found += [_dead_letter(row) for row in rows]
+            found += await self._database.read(partial(_listed, each, limit))
         return found
 
     def _known(self, queue: str) -> str:
@@ -236,6 +250,12 @@ class LocalDeadLetters:
 
 def _chosen(queue: str, message_ids: Sequence[str] | None) -> dict[str, Any]:
     return {"queue": queue, "ids": None if message_ids is None else json.dumps(list(message_ids))}
+
+
+def _listed(queue: str, limit: int, db: sqlite3.Connection) -> list[DeadLetter]:
+    """Row by row, because each may be large and none of its body is shown."""
+    rows = db.execute("SELECT * FROM dead_letter WHERE queue = ? ORDER BY seq LIMIT ?", (queue, limit))
+    return [_dead_letter(row) for row in rows]
 
 
 def _dead_letter(row: sqlite3.Row) -> DeadLetter:
@@ -262,17 +282,17 @@ def _put(db: sqlite3.Connection, queue: str, message_id: str, envelope: bytes) -
     )
 
 
-def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, why: str) -> None:
+def _bury(db: sqlite3.Connection, queue: str, row: sqlite3.Row, why: str) -> bool:
+    """Whether there was room for it among the dead letters."""
+    buried = db.execute("SELECT count(*) FROM dead_letter WHERE queue = ?", (queue,)).fetchone()[0]
+    if buried >= DEAD_LETTERS:
+        return False
     db.execute(
         "INSERT INTO dead_letter VALUES (?, ?, ?, ?, ?, ?)",
         (row["seq"], queue, row["message_id"], clock.now_ms(), why, _counted(row["envelope"], row["attempt"])),
     )
     db.execute("DELETE FROM message WHERE seq = ?", (row["seq"],))
-    db.execute(
-        "DELETE FROM dead_letter WHERE queue = ? AND seq NOT IN"
-        " (SELECT seq FROM dead_letter WHERE queue = ? ORDER BY seq DESC LIMIT ?)",
-        (queue, queue, DEAD_LETTERS),
-    )
+    return True
 
 
 def _counted(envelope: bytes, attempt: int) -> bytes:

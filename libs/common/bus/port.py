@@ -25,7 +25,7 @@ MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of one packed body; publishing more raises BODY_TOO_LARGE. RabbitMQ 4 closes the channel on more, and so would break
 off what everybody else is doing there."""
 DEAD_LETTERS = 10_000
-"""Kept per queue; the oldest go first."""
+"""Kept per queue. What would be one more stays where it is, and is tried again, until somebody made room."""
 
 
 @dataclass(frozen=True)

@@ -7,15 +7,17 @@ import logging
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
+import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
 from libs.common.bus import envelope, metrics
+from libs.common.bus.alone import Suspects, Turnstile
 from libs.common.bus.context import delivery, stamped
 from libs.common.bus.link import Link, Session, Unroutable, unavailable
 from libs.common.bus.port import (
@@ -34,6 +36,7 @@ from libs.common.bus.topology import (
     EXCHANGE,
     RETRY_MS,
     WORK,
+    alone_queue,
     dead_queue,
     declare_topics,
     retry_queue,
@@ -47,6 +50,15 @@ log = logging.getLogger("mien.bus")
 HOLD_S = 600.0
 """A delivery is held this long while our own infrastructure is in trouble, and then set aside. RabbitMQ takes the
 channel from a consumer that acknowledges nothing for 30 minutes."""
+LIVES = 8
+"""Consumers that may end in a row while they work on a message and on nothing else before it is given up. So many,
+because it was acknowledged to somebody, and a service that is restarted often is restarted in such moments, too."""
+STOP_S = 5.0
+"""For finishing what is worked on alone, so that a stop is not taken for its doing."""
+
+
+class Killing(Exception):
+    """A message ends whoever works on it."""
 
 
 @dataclass(frozen=True)
@@ -79,6 +91,8 @@ class RabbitBus:
         self._backoff = backoff
         self._subscriptions: dict[str, _Subscription] = {}
         self._troubles: Counter[str] = Counter()
+        self._turnstile = Turnstile()
+        self._suspects: list[Suspects] = []
         self._link = Link(url, self._furnish, name="mien-bus", patience_s=patience_s)
 
     def subscribe(self, topic: str, subscriber: str, consume: Consumer, at_once: int = 1) -> None:
@@ -89,6 +103,9 @@ class RabbitBus:
         await self._link.start()
 
     async def stop(self) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await asyncio.gather(*(each.finish() for each in self._suspects))
         await self._link.stop()
 
     async def health(self) -> dict[str, Any]:
@@ -110,8 +127,12 @@ class RabbitBus:
 
     async def _furnish(self, session: Session) -> None:
         await declare_topics(session.outgoing, self._topics, self._capacity)
+        self._suspects.clear()
         for queue, subscription in self._subscriptions.items():
             await session.consume(work_queue(queue), subscription.at_once, partial(self._deliver, queue))
+            work = partial(self._deliver_alone, queue)
+            self._suspects.append(Suspects(await session.channel(), alone_queue(queue), self._turnstile, work))
+            session.spawn(self._suspects[-1].run())
         waiting = {queue: work_queue(queue) for queue in self._subscriptions}
         buried = {queue: dead_queue(queue) for queue in self._subscriptions}
         session.spawn(watch(await session.channel(), waiting, buried))
@@ -124,33 +145,74 @@ class RabbitBus:
         try:
             message = readable(envelope.decode(incoming), self._topics)
         except Unreadable as failure:
-            await self._bury(queue, incoming, 1, failure)
+            await self._bury_at_last(queue, incoming, failure)
         else:
-            await self._settle(queue, incoming, message)
+            if not (incoming.redelivered and await self._set_apart(queue, incoming)):
+                await self._settle(queue, incoming, message)
         await incoming.ack()
+
+    async def _deliver_alone(self, queue: str, incoming: AbstractIncomingMessage) -> bool:
+        """While nothing else is consumed here. Whether it was settled; if not, it was given back."""
+        if (lost := envelope.deaths(incoming)) >= LIVES:
+            killing = Killing(f"{lost} consumers ended while they worked on it and on nothing else")
+            return await self._end(incoming, await self._bury(queue, incoming, 1, killing))
+        try:
+            message = readable(envelope.decode(incoming), self._topics)
+        except Unreadable as failure:
+            return await self._end(incoming, await self._bury(queue, incoming, 1, failure))
+        if (failure := await self._consume(queue, message)) is not None:
+            again = await self._after(queue, incoming, message, failure)
+            if again is not None and not await self._set_aside(queue, again):
+                await self._link.publish(envelope.encode(again), alone_queue(queue))
+        await incoming.ack()
+        return True
+
+    @staticmethod
+    async def _end(incoming: AbstractIncomingMessage, is_buried: bool) -> bool:
+        if is_buried:
+            await incoming.ack()
+        else:
+            await incoming.nack(requeue=True)
+        return is_buried
+
+    async def _set_apart(self, queue: str, incoming: AbstractIncomingMessage) -> bool:
+        """Whether there was room for it among the suspects."""
+        return await self._is_taken(envelope.moved(incoming), alone_queue(queue))
 
     async def _settle(self, queue: str, incoming: AbstractIncomingMessage, message: Message) -> None:
         """Until the message was consumed, set aside for later, or buried."""
         began = time.monotonic()
         while (failure := await self._try(queue, message)) is not None:
-            match verdict(failure):
-                case Verdict.WAIT:
-                    await self._pause(queue, message, failure)
-                    if time.monotonic() - began < HOLD_S:
-                        continue
-                case Verdict.AGAIN if message.attempt < self._attempts:
-                    why = reason(failure)
-                    log.warning("retry %s in %s after attempt %d: %s", message.message_id, queue, message.attempt, why)
-                    message = replace(message, attempt=message.attempt + 1)
-                case _:
-                    return await self._bury(queue, incoming, message.attempt, failure)
-            if await self._set_aside(queue, message):
-                return None
+            if verdict(failure) is Verdict.WAIT:
+                await self._pause(queue, message, failure)
+                if time.monotonic() - began < HOLD_S:
+                    continue
+            again = await self._after(queue, incoming, message, failure)
+            if again is None or await self._set_aside(queue, again):
+                return
+            message = again
             await asyncio.sleep(self._backoff.pause_s(message.attempt))
-        return None
+
+    async def _after(
+        self, queue: str, incoming: AbstractIncomingMessage, message: Message, failure: Exception
+    ) -> Message | None:
+        """What is to be tried again after a failed delivery; None if the message was buried."""
+        match verdict(failure):
+            case Verdict.WAIT:
+                return message
+            case Verdict.AGAIN if message.attempt < self._attempts:
+                why = reason(failure)
+                log.warning("retry %s in %s after attempt %d: %s", message.message_id, queue, message.attempt, why)
+                return replace(message, attempt=message.attempt + 1)
+            case _:
+                return None if await self._bury(queue, incoming, message.attempt, failure) else message
 
     async def _try(self, queue: str, message: Message) -> Exception | None:
-        """One delivery; how it failed."""
+        """One delivery among others; how it failed."""
+        async with self._turnstile.among_others():
+            return await self._consume(queue, message)
+
+    async def _consume(self, queue: str, message: Message) -> Exception | None:
         try:
             with delivery(queue, message):
                 await self._subscriptions[queue].consume(message)
@@ -173,19 +235,34 @@ class RabbitBus:
         wait_s = self._backoff.wait_s(max(1, message.attempt - 1))
         later = envelope.encode(message)
         later.expiration = min(wait_s, RETRY_MS[-1] / 1000)
+        return await self._is_taken(later, retry_queue(queue, wait_s))
+
+    async def _bury(self, queue: str, incoming: AbstractIncomingMessage, attempt: int, failure: Exception) -> bool:
+        """Whether there was room for it among the dead letters."""
+        why, message_id = reason(failure), envelope.letter_id(incoming)
+        if not await self._is_taken(envelope.buried(incoming, attempt, why), dead_queue(queue)):
+            log.error("%s in %s cannot be given up, there are too many dead letters: %s", message_id, queue, why)
+            return False
+        log.error("gave up %s in %s after %d attempts: %s", message_id, queue, attempt, why)
+        metrics.DEAD.labels(queue).inc()
+        return True
+
+    async def _bury_at_last(self, queue: str, incoming: AbstractIncomingMessage, failure: Exception) -> None:
+        """What nobody can read can be set aside nowhere else: it waits for room among the dead letters."""
+        tries = 1
+        while not await self._bury(queue, incoming, 1, failure):
+            await asyncio.sleep(self._backoff.pause_s(tries))
+            tries += 1
+
+    async def _is_taken(self, message: aio_pika.Message, queue: str) -> bool:
+        """Whether a queue had room for it."""
         try:
-            await self._link.publish(later, retry_queue(queue, wait_s))
+            await self._link.publish(message, queue)
         except MienError as refusal:
             if refusal.code is not Code.OVERLOADED:
                 raise
             return False
         return True
-
-    async def _bury(self, queue: str, incoming: AbstractIncomingMessage, attempt: int, failure: Exception) -> None:
-        why = reason(failure)
-        log.error("gave up %s in %s after %d attempts: %s", envelope.letter_id(incoming), queue, attempt, why)
-        metrics.DEAD.labels(queue).inc()
-        await self._link.publish(envelope.buried(incoming, attempt, why), dead_queue(queue))
 
 
 class RabbitDeadLetters:

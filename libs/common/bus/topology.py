@@ -4,14 +4,16 @@
 
     mien.topics (direct exchange) -- topic --> mien.<topic>.<subscriber>             what waits
                                                mien.<topic>.<subscriber>.retry.<ms>  what is tried again later
+                                               mien.<topic>.<subscriber>.alone       what is worked on alone (alone.py)
                                                mien.<topic>.<subscriber>.dead        what was given up
 
-    mien.work.<Port>.<method>  requests (libs.common.bus.work); no dead letters of the broker's own, because what has
-                               only expired is none
-    mien.work.dead             requests that ended every worker that had them, for a day
+    mien.work.<Port>.<method>        requests (libs.common.bus.work)
+    mien.work.<Port>.<method>.alone  those that were in a worker's hands when it ended
+    mien.work.dead                   requests that ended the workers that had nothing else in hand, for a day
 
-All queues are quorum queues. A retry queue has no consumer: what expires there goes back into the queue of its
-subscriber. Dead-lettering is at least once, for which RabbitMQ wants ``reject-publish`` at the source.
+All queues are quorum queues, and all but the last one refuse what there is no room for; nothing that was acknowledged
+is ever dropped. A retry queue has no consumer: what expires there goes back into the queue of its subscriber, at least
+once, and waits where it is as long as that one is full.
 """
 
 from __future__ import annotations
@@ -27,8 +29,9 @@ from libs.common.bus.topics import Topics
 EXCHANGE = "mien.topics"
 CAPACITY = 10_000
 """Messages that may wait in a queue."""
-DELIVERY_LIMIT = 5
-"""Consumers a message may take down with it before it is dead."""
+UNLIMITED = 1_000_000_000
+"""Deliveries before RabbitMQ itself gives a message up. It counts sessions that ended for any reason (and by default up
+to 20 since RabbitMQ 4), so that is not left to it."""
 WORK = "work"
 WORK_BURIED, WORK_BURIED_BYTES, WORK_BURIED_MS = 100, 256 * 1024 * 1024, 24 * 3600 * 1000
 """Bounds of dead requests, which hold what they were about: users' pictures."""
@@ -39,6 +42,10 @@ allows. Longer waits than the last are cut to it."""
 
 def work_queue(queue: str) -> str:
     return f"mien.{queue}"
+
+
+def alone_queue(queue: str) -> str:
+    return f"mien.{queue}.alone"
 
 
 def dead_queue(queue: str) -> str:
@@ -56,7 +63,8 @@ def queue_names(topics: Topics) -> list[str]:
     names = [dead_queue(WORK)]
     for topic in topics.values():
         for queue in topic.queues:
-            names += [work_queue(queue), dead_queue(queue), *(f"mien.{queue}.retry.{limit}" for limit in RETRY_MS)]
+            names += [work_queue(queue), alone_queue(queue), dead_queue(queue)]
+            names += [f"mien.{queue}.retry.{limit}" for limit in RETRY_MS]
     return names
 
 
@@ -69,21 +77,22 @@ async def declare_topics(channel: AbstractChannel, topics: Topics, capacity: int
     await _declare_buried_work(channel)
     for topic in topics.values():
         for queue in topic.queues:
-            await declare(channel, dead_queue(queue), {"x-max-length": DEAD_LETTERS, "x-overflow": "drop-head"})
-            limits = {"x-max-length": capacity, "x-delivery-limit": DELIVERY_LIMIT}
-            await declare(channel, work_queue(queue), limits | _on_death_to(dead_queue(queue)))
+            await declare(channel, dead_queue(queue), _at_most(DEAD_LETTERS))
+            for each in (work_queue(queue), alone_queue(queue)):
+                await declare(channel, each, _at_most(capacity) | {"x-delivery-limit": UNLIMITED})
             for limit in RETRY_MS:
-                ages = {"x-max-length": capacity, "x-message-ttl": limit}
+                ages = _at_most(capacity) | {"x-message-ttl": limit}
                 await declare(channel, f"mien.{queue}.retry.{limit}", ages | _on_death_to(work_queue(queue)))
             bound = await channel.get_queue(work_queue(queue), ensure=False)
             await bound.bind(exchange, topic.name)
 
 
 async def declare_work(channel: AbstractChannel, name: str, capacity: int) -> None:
-    """The queue of one method of a port. Harmless when it is there; raises as :func:`declare_topics`."""
+    """The queues of one method of a port. Harmless when they are there; raises as :func:`declare_topics`."""
     await _declare_buried_work(channel)
-    limits = {"x-max-length": capacity, "x-overflow": "reject-publish", "x-delivery-limit": 2 * DELIVERY_LIMIT}
-    await declare(channel, work_queue(f"{WORK}.{name}"), limits)
+    queue = f"{WORK}.{name}"
+    for each in (work_queue(queue), alone_queue(queue)):
+        await declare(channel, each, _at_most(capacity) | {"x-delivery-limit": UNLIMITED})
 
 
 async def _declare_buried_work(channel: AbstractChannel) -> None:
@@ -96,10 +105,14 @@ async def declare(channel: AbstractChannel, name: str, arguments: dict[str, Any]
     await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum", **arguments})
 
 
+def _at_most(length: int) -> dict[str, Any]:
+    """Soft by a few messages. More are refused, not dropped."""
+    return {"x-max-length": length, "x-overflow": "reject-publish"}
+
+
 def _on_death_to(queue: str) -> dict[str, Any]:
     return {
         "x-dead-letter-exchange": "",
         "x-dead-letter-routing-key": queue,
         "x-dead-letter-strategy": "at-least-once",
-        "x-overflow": "reject-publish",
     }
