@@ -1,5 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
+# Many processes start here: none should compile again what another one has compiled.
+unexport PYTHONDONTWRITEBYTECODE
 RUN := OMP_NUM_THREADS=1 $(BIN)/python
 
 SCALED := $(filter scaled,$(MODE))
