@@ -26,6 +26,7 @@ from libs.common.wire.base import pack
 from tests.running import ROOT
 
 PATIENCE_S = 30
+FIRST = asyncio.FIRST_COMPLETED
 INLINE_BYTES = 1000
 
 
@@ -282,7 +283,7 @@ async def test_a_request_that_ends_its_workers_is_given_up_and_kept(rabbit_url: 
         async with worker(rabbit_url, tmp_path) as first:  # makes the queues
             asked = asyncio.create_task(kitchen.end_the_cook(poison))
             assert await asyncio.wait_for(first.wait(), PATIENCE_S) == 9
-        for _ in range(LIVES - 1):
+        for _ in range(LIVES):
             async with worker(rabbit_url, tmp_path, ready=False) as next_one:
                 assert await asyncio.wait_for(next_one.wait(), PATIENCE_S) == 9
         async with worker(rabbit_url, tmp_path) as survivor:
@@ -294,11 +295,31 @@ async def test_a_request_that_ends_its_workers_is_given_up_and_kept(rabbit_url: 
             await letters.start()
             [letter] = await letters.list("work", 9)
             assert (letter.topic, letter.reason) == (
-                *("Kitchen.end_the_cook", f"{LIVES} workers ended while they worked on it"),
+                *("Kitchen.end_the_cook", f"{LIVES} workers ended while they worked on it and on nothing else"),
             )
             assert await letters.redrive("work", [letter.message_id]) == 1  # with its content: it still kills
             assert await asyncio.wait_for(survivor.wait(), PATIENCE_S) == 9
             await letters.stop()
+
+
+async def test_of_the_requests_that_share_workers_with_one_that_ends_them_only_that_one_fails(
+    rabbit_url: str, tmp_path: Path
+) -> None:
+    async with calling(rabbit_url, timeout_s=3 * PATIENCE_S) as kitchen:
+        async with worker(rabbit_url, tmp_path) as first:  # makes the queues
+            meals = [asyncio.create_task(kitchen.cook(dish, 0.5)) for dish in range(6)]
+            poisons = [asyncio.create_task(kitchen.end_the_cook(b"")) for _ in range(2)]
+            assert await asyncio.wait_for(first.wait(), PATIENCE_S) == 9
+        while not all(poison.done() for poison in poisons):
+            async with worker(rabbit_url, tmp_path, ready=False) as next_one:
+                ended = asyncio.create_task(next_one.wait())
+                await asyncio.wait([ended, asyncio.gather(*poisons, return_exceptions=True)], return_when=FIRST)
+        async with worker(rabbit_url, tmp_path):
+            assert [dish for dish, _ in await asyncio.gather(*meals)] == list(range(6))
+        for poison in poisons:
+            with pytest.raises(MienError) as given_up:
+                await poison
+            assert given_up.value.code is Code.ENGINE_FAILED
 
 
 async def test_claims_are_gone_after_the_call_and_what_was_forgotten_is_swept(rabbit_url: str, tmp_path: Path) -> None:

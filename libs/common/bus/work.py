@@ -1,9 +1,10 @@
 """A port as competing consumers over RabbitMQ: the twin of :mod:`libs.common.rpc` for work that takes long.
 
 Every method has one bounded queue, out of which the workers of all processes take requests. A request lives until its
-deadline, wherever it is; a worker acknowledges it after its answer, so one that dies leaves its work to another. Every
-method of a port may therefore run twice. Answers come back by RabbitMQ's direct reply-to. Requests and answers are
-msgpack as over HTTP; above ``inline_bytes`` they lie in an object store, and only a reference crosses the broker.
+deadline, wherever it is; a worker acknowledges it after its answer, so one that dies leaves its work to another, which
+does it alone, because it may have been the cause (``alone.py``). Every method of a port may therefore run twice.
+Answers come back by RabbitMQ's direct reply-to. Requests and answers are msgpack as over HTTP; above ``inline_bytes``
+they lie in an object store, and only a reference crosses the broker.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from aio_pika.abc import AbstractIncomingMessage
 
 from libs.common import clock, observability, tracing
 from libs.common.bus import envelope, metrics
+from libs.common.bus.alone import Suspects, Turnstile
 from libs.common.bus.claims import Claims
 from libs.common.bus.link import Consumption, Link, Session, Unroutable, unavailable
 from libs.common.bus.port import MAX_MESSAGE_BYTES
-from libs.common.bus.topology import WORK, dead_queue, declare_work, work_queue
+from libs.common.bus.topology import WORK, alone_queue, dead_queue, declare_work, work_queue
 from libs.common.bus.watch import watch
 from libs.common.errors import Code, MienError
 from libs.common.ids import new_id, new_request_id
@@ -37,12 +39,14 @@ from libs.common.wire.base import pack
 log = logging.getLogger("mien.work")
 
 P = TypeVar("P")
+Run = Callable[..., Awaitable[Any]]
 
 INLINE_BYTES = 256 * 1024
 """A claim is never the faster way on one machine, up to 1 MB and beyond (python -m bench.bus): what it saves is the
 broker's memory and disk. A full queue of 256 requests then has at most 64 MB, and a usual photo crosses directly."""
 LIVES = 2
-"""Workers that a request may take down with it before it is given up."""
+"""Workers that may end while they work on a request and on nothing else before it is given up. Few, because somebody
+waits for the answer and can ask again."""
 ANSWER, ERROR = "answer", "error"
 CLAIM, DEADLINE, STATUS, RETRY_AFTER = "mien-claim", "mien-deadline-ms", "mien-status", "mien-retry-after-s"
 ANSWER_S = 1.0
@@ -267,7 +271,8 @@ class WorkServer:
         self._capacity = capacity
         self._drain_s = drain_s
         self._draining = False
-        self._consumptions: list[Consumption] = []
+        self._turnstile = Turnstile()
+        self._sources: list[Consumption | Suspects] = []
         self._link = Link(url, self._furnish, name=f"mien-work-{port.__name__}")
 
     async def start(self) -> None:
@@ -278,7 +283,7 @@ class WorkServer:
         self._draining = True
         with suppress(TimeoutError):
             async with asyncio.timeout(self._drain_s):
-                await asyncio.gather(*(consumption.finish() for consumption in self._consumptions))
+                await asyncio.gather(*(source.finish() for source in self._sources))
         await self._link.stop()
 
     async def health(self) -> dict[str, Any]:
@@ -287,33 +292,60 @@ class WorkServer:
         return {}
 
     async def _furnish(self, session: Session) -> None:
-        self._consumptions.clear()
+        self._sources.clear()
         if self._draining:
             return
         for name, (method, run) in self._methods.items():
             await declare_work(session.outgoing, name, self._capacity)
-            work = partial(self._work, method, run)
-            self._consumptions.append(await session.consume(work_queue(f"{WORK}.{name}"), self._at_once, work))
+            queue, work = f"{WORK}.{name}", partial(self._work, method, run)
+            self._sources.append(await session.consume(work_queue(queue), self._at_once, work))
+            alone = partial(self._work_alone, method, run)
+            suspects = Suspects(await session.channel(), alone_queue(queue), self._turnstile, alone)
+            self._sources.append(suspects)
+            session.spawn(suspects.run())
         waiting = {f"{WORK}.{name}": work_queue(f"{WORK}.{name}") for name in self._methods}
         session.spawn(watch(await session.channel(), waiting, {WORK: dead_queue(WORK)}))
 
-    async def _work(
-        self, method: Method, run: Callable[..., Awaitable[Any]], incoming: AbstractIncomingMessage
-    ) -> None:
-        label, lost = f"{WORK}.{method.name}", envelope.deaths(incoming)
+    async def _work(self, method: Method, run: Run, incoming: AbstractIncomingMessage) -> None:
+        label = f"{WORK}.{method.name}"
         metrics.OLDEST.labels(label).set(envelope.age_s(incoming))
-        if lost:
+        if incoming.redelivered:
             metrics.REDELIVERED.labels(label).inc()
-        if lost >= LIVES:
-            await self._give_up(method, incoming, f"{lost} workers ended while they worked on it")
-        elif (left_s := _left_s(incoming)) <= 0:
-            metrics.EXPIRED.labels(label).inc()
-        else:
-            await self._reply(incoming, await self._outcome(method, run, incoming, left_s))
+        if not (incoming.redelivered and await self._set_apart(method, incoming)):
+            async with self._turnstile.among_others():
+                await self._answer(method, run, incoming)
         await incoming.ack()
 
+    async def _work_alone(self, method: Method, run: Run, incoming: AbstractIncomingMessage) -> bool:
+        """While nothing else is worked on here."""
+        if (lost := envelope.deaths(incoming)) >= LIVES:
+            await self._give_up(method, incoming, f"{lost} workers ended while they worked on it and on nothing else")
+        else:
+            await self._answer(method, run, incoming)
+        await incoming.ack()
+        return True
+
+    async def _set_apart(self, method: Method, incoming: AbstractIncomingMessage) -> bool:
+        """Whether there was room among the suspects. It lives on as long as it would have here."""
+        suspect = envelope.moved(incoming)
+        suspect.correlation_id, suspect.reply_to = incoming.correlation_id, incoming.reply_to
+        suspect.expiration = max(0.0, _left_s(incoming))
+        try:
+            await self._link.publish(suspect, alone_queue(f"{WORK}.{method.name}"))
+        except MienError as refusal:
+            if refusal.code is not Code.OVERLOADED:
+                raise
+            return False
+        return True
+
+    async def _answer(self, method: Method, run: Run, incoming: AbstractIncomingMessage) -> None:
+        if (left_s := _left_s(incoming)) > 0:
+            await self._reply(incoming, await self._outcome(method, run, incoming, left_s))
+        else:
+            metrics.EXPIRED.labels(f"{WORK}.{method.name}").inc()
+
     async def _outcome(
-        self, method: Method, run: Callable[..., Awaitable[Any]], incoming: AbstractIncomingMessage, left_s: float
+        self, method: Method, run: Run, incoming: AbstractIncomingMessage, left_s: float
     ) -> aio_pika.Message:
         """The answer, or the error it came to."""
         headers = {name: str(value) for name, value in incoming.headers.items()}
