@@ -325,6 +325,15 @@ async def test_rejected_faces_are_reported_with_the_reason(client: MienClient) -
     assert reason.object_value < 5000
 
 
+async def test_a_check_whose_model_is_missing_is_refused_by_name(client: MienClient) -> None:
+    checks = {"left_eye": {}, "head_yaw": {}}
+    refused = await refusal(
+        client.handlers.create({"detect_policy": {"face_quality": {"estimate": 1, "checks": checks}}})
+    )
+    assert (refused.status, refused.error_code) == (400, 200010)
+    assert "estimate_eyes_attributes: no model is installed for eyes" in refused.detail
+
+
 async def test_an_event_that_is_not_stored_is_still_answered(client: MienClient) -> None:
     handler_id = await client.handlers.create({"storage_policy": {"event_policy": {"store_event": 0}}})
     [event] = (await client.handlers.emit(handler_id, photos.astronaut_jpeg())).events

@@ -135,6 +135,32 @@ def test_an_empty_slot_says_how_it_is_filled(tmp_path: Path) -> None:
     assert missing.value.code is Code.ESTIMATOR_MISSING
 
 
+def test_what_builds_on_others_uses_them_and_says_what_to_install(tmp_path: Path) -> None:
+    library()
+    every = catalogue_of(SdkSettings(models_dir=FOLDER))
+    asked = SdkParams(estimate_gaze=1, estimate_mouth_attributes=1)
+    pose, gaze, points = "head-pose-estimation-adas-0001", "gaze-estimation-adas-0002", "face-api-landmarks68"
+    assert set(every.chosen_for(asked)) == {"yunet", pose, gaze, points}
+    assert every.models_for(asked)["head_pose"] == f"{pose} FP16"
+    assert every.models_for(asked)["mouth"] == f"{points} 1"
+
+    install.from_folder(Library(tmp_path).model(gaze), FOLDER)
+    alone = catalogue_of(SdkSettings(models_dir=tmp_path))
+    assert set(alone.chosen_for(SdkParams(estimate_gaze=1))) == {"dlib-mmod", "mien-pose-5pt", gaze}
+    with pytest.raises(MienError, match=r"estimate_mouth_attributes: .*models add face-api-landmarks68 DIR") as lost:
+        alone.require(asked)
+    assert lost.value.code is Code.ESTIMATOR_MISSING
+    assert "estimate_gaze" not in lost.value.detail
+
+
+def test_a_model_whose_needs_are_not_met_says_which(tmp_path: Path) -> None:
+    folder = describe(tmp_path / "made", "ours", "omz-gaze", "gaze", WEIGHTS, **NETWORK)
+    manifest = folder / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("preference = 50", 'preference = 50\nneeds = ["mouth"]'))
+    with pytest.raises(MienError, match=r"\(ours: it needs mouth: no model is installed for mouth; what"):
+        catalogue_of(SdkSettings(models_dir=tmp_path)).require(SdkParams(estimate_gaze=1))
+
+
 def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
     library()
     usual = catalogue_of(SdkSettings(models_dir=FOLDER)).chosen
