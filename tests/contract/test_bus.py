@@ -19,7 +19,7 @@ import aio_pika
 import pytest
 
 from libs.common import clock, observability
-from libs.common.bus import local, topology
+from libs.common.bus import local, rabbit, topology
 from libs.common.bus.local import SCHEMA, LocalBus, LocalDeadLetters
 from libs.common.bus.port import MAX_MESSAGE_BYTES, Backoff, Bus, DeadLetters, Message
 from libs.common.bus.rabbit import RabbitBus, RabbitDeadLetters
@@ -382,6 +382,27 @@ async def test_dead_letters_are_listed_in_order_and_purged_one_by_one(place: Pla
         assert [letter.message_id for letter in await letters.list("notes.reader", 9)] == [ids[0], ids[2]]
         assert await letters.purge("notes.reader", None) == 2
         assert await letters.list(None, 9) == []
+
+
+@pytest.mark.parametrize(("letters_shown", "bytes_shown"), [(2, 10**9), (10**9, 1)])
+async def test_a_list_looks_at_a_part_of_very_many_dead_letters_and_leaves_them_all(
+    place: Place, monkeypatch: pytest.MonkeyPatch, letters_shown: int, bytes_shown: int
+) -> None:
+    sent = [note(number) for number in range(5)]
+    async with place.bus(attempts=1) as bus, place.dead_letters() as letters:
+        bus.subscribe("notes", "reader", Inbox(failures=9))
+        await bus.start()
+        for one in sent:
+            await bus.publish(one)
+        await deaths(letters, "notes.reader", 5)
+        monkeypatch.setattr(rabbit, "SHOWN", letters_shown)
+        monkeypatch.setattr(rabbit, "SHOWN_BYTES", bytes_shown)
+        for _ in range(3):
+            [shown] = await letters.list("notes.reader", 1)
+            assert shown.message_id in {one.message_id for one in sent}
+        assert await letters.redrive("notes.reader", [sent[4].message_id]) == 1
+        await deaths(letters, "notes.reader", 1)
+        assert await letters.purge("notes.reader", [one.message_id for one in sent[:4]]) == 4
 
 
 async def test_what_there_are_too_many_dead_letters_for_waits_until_there_is_room_and_holds_up_nobody(

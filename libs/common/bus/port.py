@@ -105,7 +105,8 @@ class DeadLetters(Protocol):
         ...
 
     async def list(self, queue: str | None, limit: int) -> Sequence[DeadLetter]:
-        """At most ``limit`` of each queue, the oldest first; None means every queue."""
+        """At most ``limit`` of each queue, the oldest first; None means every queue. Where there are over a thousand,
+        the oldest of those at the head of the queue."""
         ...
 
 

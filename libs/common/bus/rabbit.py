@@ -6,14 +6,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
 from libs.common.bus import envelope, metrics
@@ -53,6 +53,9 @@ channel from a consumer that acknowledges nothing for 30 minutes."""
 LIVES = 8
 """Consumers that may end in a row while they work on a message and on nothing else before it is given up. So many,
 because it was acknowledged to somebody, and a service that is restarted often is restarted in such moments, too."""
+SHOWN, SHOWN_BYTES = 1_000, 256 * 1024 * 1024
+"""Dead letters that a list looks through for the oldest, if it is not to show more. It ends earlier once they had so
+many bytes: RabbitMQ shows a message only whole."""
 STOP_S = 5.0
 """For finishing what is worked on alone, so that a stop is not taken for its doing."""
 
@@ -301,8 +304,14 @@ class RabbitDeadLetters:
     async def list(self, queue: str | None, limit: int) -> Sequence[DeadLetter]:
         found: list[DeadLetter] = []
         for each in self._queues if queue is None else [queue]:
-            async with self._letters(each) as letters:
-                found += [envelope.dead_letter(each, letter) for letter in letters[:limit]]
+            heads, size = list[DeadLetter](), 0
+            async with self._letters(each, max(limit, SHOWN)) as letters:
+                async for letter in letters:
+                    heads.append(envelope.dead_letter(each, letter))
+                    size += len(letter.body)
+                    if size > SHOWN_BYTES:
+                        break
+            found += sorted(heads, key=lambda head: head.died)[:limit]
         return found
 
     async def _take(
@@ -311,31 +320,34 @@ class RabbitDeadLetters:
         message_ids: Sequence[str] | None,
         dispose: Callable[[AbstractIncomingMessage], Awaitable[None]],
     ) -> int:
+        taken = 0
         async with self._letters(queue) as letters:
-            taken = [each for each in letters if message_ids is None or envelope.letter_id(each) in message_ids]
-            for letter in taken:
-                await dispose(letter)
-                await letter.ack()
-        return len(taken)
+            async for letter in letters:
+                if message_ids is None or envelope.letter_id(letter) in message_ids:
+                    await dispose(letter)
+                    await letter.ack()
+                    taken += 1
+        return taken
 
     @asynccontextmanager
-    async def _letters(self, queue: str) -> AsyncIterator[list[AbstractIncomingMessage]]:
-        """All that is dead now, the oldest first. What is not acknowledged goes back in the end.
-
-        All, because a quorum queue gives back in another order: who only ever took the first few would see
-        others each time.
-        """
+    async def _letters(
+        self, queue: str, at_most: int | None = None
+    ) -> AsyncIterator[AsyncIterator[AbstractIncomingMessage]]:
+        """What is dead now, one by one: each may be large. What is not acknowledged goes back in the end, and a quorum
+        queue gives back in another order than it gave."""
         if queue not in self._queues:
             raise ValueError(f"no queue is named {queue}; there are {', '.join(self._queues)}")
         session = await self._link.session()
         try:
             channel = await session.channel(vital=False)
-            letters = await _all_in(channel, dead_queue(queue))
+            declared = await channel.declare_queue(dead_queue(queue), passive=True)
+            there = declared.declaration_result.message_count or 0
+            reading = _Reading(declared, there if at_most is None else min(there, at_most))
             try:
-                yield sorted(letters, key=envelope.died)
+                async with aclosing(reading.letters()) as letters:
+                    yield letters
             finally:
-                if kept := [letter for letter in letters if not letter.processed]:
-                    await kept[-1].nack(multiple=True, requeue=True)
+                await reading.give_back()
                 await channel.close()
         except ChannelNotFoundEntity:  # no bus has ever run on this broker
             raise unavailable(f"{dead_queue(queue)} is not there yet") from None
@@ -343,10 +355,26 @@ class RabbitDeadLetters:
             raise unavailable(f"connection lost ({type(lost).__name__})") from None
 
 
-async def _all_in(channel: AbstractChannel, name: str) -> list[AbstractIncomingMessage]:
-    """What lies in a queue, not acknowledged."""
-    queue = await channel.declare_queue(name, passive=True)
-    found: list[AbstractIncomingMessage] = []
-    while (letter := await queue.get(fail=False)) is not None:
-        found.append(letter)
-    return found
+class _Reading:
+    """At most ``count`` messages of a queue, of which only one is held here at a time."""
+
+    def __init__(self, queue: AbstractQueue, count: int) -> None:
+        self._queue = queue
+        self._count = count
+        self._kept: AbstractIncomingMessage | None = None
+
+    async def letters(self) -> AsyncGenerator[AbstractIncomingMessage]:
+        for _ in range(self._count):
+            letter = await self._queue.get(fail=False)
+            if letter is None:
+                return
+            try:
+                yield letter
+            finally:
+                if not letter.processed:
+                    self._kept = letter
+
+    async def give_back(self) -> None:
+        """All that was not acknowledged."""
+        if self._kept is not None:
+            await self._kept.nack(multiple=True, requeue=True)
