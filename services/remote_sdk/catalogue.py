@@ -69,7 +69,7 @@ class Catalogue:
             return wrong
         for network in model.manifest.networks.values():
             if not choose.readable(network.files[0], self._engine):
-                return f"nothing here runs {network.files[0]}: {choose.HINT}"
+                return f"nothing here runs {network.files[0]}: {choose.hint(network.files[0])}"
         return None
 
     def _other_version(self, model: Model) -> str | None:

@@ -7,7 +7,7 @@ import importlib.util
 from services.remote_sdk.engines.port import Engine, EngineMissing
 from services.remote_sdk.networks.precision import Precision
 
-HINT = "pip install 'mien[openvino]' (or 'mien[onnx]', for .onnx files only)"
+_HINT = "pip install 'mien[openvino]' (or 'mien[onnx]', for .onnx files only)"
 
 
 def engines(wanted: str, precision: Precision, threads: int) -> list[Engine]:
@@ -37,6 +37,13 @@ def readable(file: str, wanted: str) -> bool:
     if wanted != "onnxruntime" and _has("openvino") and file.endswith((".onnx", ".xml", ".tflite")):
         return True
     return wanted != "openvino" and _has("onnxruntime") and file.endswith(".onnx")
+
+
+def hint(file: str) -> str:
+    """How to have an engine for files of this name's format."""
+    return (
+        _HINT if file.endswith(".onnx") else "only OpenVINO does; pip install 'mien[openvino]' (MIEN_SDK_ENGINE=auto)"
+    )
 
 
 def _openvino(*, bf16: bool, threads: int) -> Engine:
