@@ -97,9 +97,9 @@ FACES = (
     Labelled("glasses/without_4.jpg", 0.44, 0.43, "oo", SHUT, CAMERA),
     Labelled("glasses/without_5.jpg", 0.48, 0.49, "oo", SMILE, CAMERA),
     Labelled("glasses/without_7.jpg", 0.53, 0.46, "oo", SMILE, CAMERA),
-    Labelled("liveness/image_F1.jpg", 0.44, 0.49, "oo", SHUT, CAMERA),
-    Labelled("liveness/image_F2.jpg", 0.40, 0.76, "oo", SHUT, UNKNOWN),
-    Labelled("liveness/image_T1.jpg", 0.32, 0.49, "oo", SHUT, RIGHT),
+    Labelled("liveness/image_F1.jpg", 0.59, 0.36, "oo", SHUT, CAMERA),
+    Labelled("liveness/image_F2.jpg", 0.53, 0.57, "oo", SHUT, UNKNOWN),
+    Labelled("liveness/image_T1.jpg", 0.43, 0.36, "oo", SHUT, RIGHT),
 )
 
 
@@ -109,7 +109,7 @@ def findings() -> dict[Labelled, Findings]:
     found: dict[Labelled, Findings] = {}
     for path in dict.fromkeys(face.path for face in FACES):
         data = shared(path).read_bytes()
-        size, faces = Pillow.open(io.BytesIO(data)).size, look(data, *MODELS)
+        size, faces = ImageOps.exif_transpose(Pillow.open(io.BytesIO(data))).size, look(data, *MODELS)
         everything = findings_of(faces, *MODELS)
         for face in (each for each in FACES if each.path == path):
             away = [_away(face, each.rect, size) for each in faces]

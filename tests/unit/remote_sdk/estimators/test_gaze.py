@@ -14,7 +14,7 @@ from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.decode import encode_jpeg
 from tests.photos import shared
 from tests.unit.remote_sdk.estimators.expressions import CAMERA, GAZE, LEFT, POSE, RIGHT, findings, in_the_mirror
-from tests.unit.remote_sdk.finding import estimated
+from tests.unit.remote_sdk.finding import estimated, estimator, look
 
 
 def turned(yaw: float, pitch: float) -> np.ndarray:
@@ -79,6 +79,16 @@ def test_the_roll_of_a_head_does_not_matter() -> None:
         [rolled] = estimated(encode_jpeg(np.asarray(tilted)), GAZE, POSE)
         assert rolled["gaze"].yaw == pytest.approx(upright["gaze"].yaw, abs=8)
         assert rolled["gaze"].pitch == pytest.approx(upright["gaze"].pitch, abs=8)
+
+
+def test_the_pose_that_was_found_counts() -> None:
+    [face] = look(shared("face_recognition/train/rose_leslie/img2.jpg").read_bytes(), GAZE)
+    gaze, crop = estimator(GAZE), face.crops[GAZE]
+    frontal, aside = (
+        gaze.run([gaze.informed(crop, {"head_pose": HeadPose(yaw=yaw, pitch=0, roll=0)})])[0]["gaze"].yaw
+        for yaw in (0, 25)
+    )
+    assert aside < frontal - 3
 
 
 def test_of_eyes_too_small_nothing_is_said() -> None:
