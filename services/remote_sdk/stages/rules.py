@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import DEEPFAKE, LIVENESS, MASKS, Liveness, Rect, id_of
+from libs.common.wire.estimations import DEEPFAKE, LIVENESS, MASKS, Liveness, LivenessEstimations, Rect, id_of
 from libs.common.wire.sdk import FilterReason, SdkParams
 
 FORBID, ALLOW, BEST = 0, 1, 2
@@ -55,7 +55,8 @@ def verdict(liveness: Liveness, params: SdkParams) -> Liveness:
 
 
 def reasons_to_drop(findings: Mapping[str, Any], fitness: float, params: SdkParams) -> list[FilterReason]:
-    """Why the thresholds and states reject a face; empty when they let it through. What was not found passes."""
+    """Why the thresholds and states reject a face; empty when they let it through. What was not found passes, but a
+    face that could not be judged, as that of a warp, has the liveness "unknown": nobody comes in as a picture."""
     reasons = []
     pose = findings.get("head_pose")
     for angle in ("yaw", "pitch", "roll"):
@@ -65,7 +66,7 @@ def reasons_to_drop(findings: Mapping[str, Any], fitness: float, params: SdkPara
     if fitness < params.score_threshold:
         reasons.append(_reason("score_threshold", fitness, params.score_threshold))
     for name, state_of in _STATES.items():
-        wanted, found = getattr(params, f"{name}_states"), findings.get(name)
+        wanted, found = getattr(params, f"{name}_states"), findings.get(name, _UNJUDGED.get(name))
         if wanted and found is not None and (state := state_of(found)) not in wanted:
             reasons.append(_reason(f"{name}_states", state, wanted))
     return reasons
@@ -83,6 +84,8 @@ _STATES: dict[str, Callable[[Any], int | None]] = {
     "liveness": lambda liveness: id_of(LIVENESS, liveness.prediction),
     "deepfake": lambda deepfake: id_of(DEEPFAKE, deepfake.prediction),
 }
+
+_UNJUDGED = {"liveness": Liveness(prediction=UNKNOWN, estimations=LivenessEstimations(quality=0, probability=0))}
 
 
 def _reason(name: str, value: Any, threshold: Any) -> FilterReason:
