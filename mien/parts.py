@@ -90,7 +90,7 @@ class Parts:
             self._bus = LocalBus(await self._storage.sqlite("bus.db", BUS_SCHEMA))
         else:
             self._bus = RabbitBus(url.get_secret_value())
-            self.pool = Pool(url.get_secret_value(), self._settings.sdk, self._storage.objects)
+            self.pool = Pool(url.get_secret_value(), self._settings.sdk, self._storage.objects, self._settings.drain_s)
 
     async def build(self, service: str) -> Part:
         part = self.built[service] = await _BUILDERS[service](self)
@@ -115,7 +115,7 @@ class Parts:
                 self.pool.serve(self.built["remote_sdk"])
 
     async def drain(self) -> None:
-        """Take no more work of others, and finish what was taken: called first."""
+        """Take no more work of others, and finish what was taken."""
         if self.pool:
             await self.pool.drain()
 

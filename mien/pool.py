@@ -17,8 +17,6 @@ from libs.common.housekeeping import Housekeeping
 from libs.common.part import Part
 from libs.common.settings import SdkSettings
 
-DRAIN_S = 15.0
-"""For finishing what a worker took; with what the servers take for their requests, within a stop's usual 30 s."""
 LOOK_EVERY_S = 0.2
 """How often a worker looks whether its models are warm."""
 
@@ -26,8 +24,9 @@ LOOK_EVERY_S = 0.2
 class Pool:
     """This process's end of it: it may ask (:attr:`sdk`), and it may be one of the workers (:meth:`serve`)."""
 
-    def __init__(self, url: str, settings: SdkSettings, objects: ObjectStore | None) -> None:
+    def __init__(self, url: str, settings: SdkSettings, objects: ObjectStore | None, drain_s: float) -> None:
         self._url = url
+        self._drain_s = drain_s
         self._settings = settings
         self._claims = ObjectClaims(objects) if objects is not None else None
         self._calls: WorkCalls | None = None
@@ -57,7 +56,7 @@ class Pool:
             at_once=at_once,
             claims=self._claims,
             capacity=self._settings.queue_limit,
-            drain_s=DRAIN_S,
+            drain_s=self._drain_s,
         )
         self._opening = asyncio.create_task(_open(server, part), name="pool-open")
         if self._claims:

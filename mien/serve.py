@@ -73,9 +73,8 @@ class Process:
         """Say so, take nothing new, finish what was begun, close every store."""
         for readiness in self._readiness:
             readiness.drain()
-        await self._parts.drain()
         await self._parts.turn_away()
-        await self._servers.stop()
+        await asyncio.gather(self._parts.drain(), self._servers.stop(self._settings.drain_s))
         await self._parts.close()
         if self._pulse:
             self._pulse.cancel()

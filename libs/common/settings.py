@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
@@ -31,6 +32,17 @@ def _address(*schemes: str) -> AfterValidator:
         return value
 
     return AfterValidator(check)
+
+
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+"""As every S3 server takes it; an address, say, is none."""
+
+
+def _bucket(text: str) -> str:
+    """Raises ValueError."""
+    if not BUCKET.fullmatch(text):
+        raise ValueError("should be the name of a bucket, 3 to 63 of a-z, 0-9, - and .")
+    return text
 
 
 def _network(text: str) -> str:
@@ -181,7 +193,9 @@ class StorageSettings(FromEnvironment):
     s3_url: Annotated[str, _address(*HTTP)] | None = Field(
         default=None, description="endpoint of any S3 server; else files"
     )
-    s3_bucket: str = Field(default="mien", description="must exist, or be creatable by `mien migrate`")
+    s3_bucket: Annotated[str, AfterValidator(_bucket)] = Field(
+        default="mien", description="must exist, or be creatable by `mien migrate`"
+    )
     s3_region: str = Field(default="us-east-1", description="as the S3 server wants it in signatures")
     s3_key: SecretStr | None = Field(default=None, description="access key id")
     s3_secret: SecretStr | None = Field(default=None, description="secret access key")
@@ -220,6 +234,12 @@ class Settings(FromEnvironment):
         default=0, ge=0, le=100_000, description="requests a second that the gateway takes from one account; 0 = any"
     )
     rate_burst: int = Field(default=100, ge=1, le=1_000_000, description="of them at once, before the rate counts")
+    drain_s: float = Field(
+        default=20,
+        ge=0,
+        le=600,
+        description="after SIGTERM: for requests that have come and work that was taken; closing takes up to 10 more",
+    )
     log_level: Annotated[Literal["DEBUG", "INFO", "WARNING", "ERROR"], BeforeValidator(_upper)] = Field(
         default="WARNING", description="DEBUG, INFO, WARNING or ERROR"
     )

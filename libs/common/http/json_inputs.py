@@ -23,7 +23,7 @@ from libs.common.http.pictures import (
     too_large,
     unbase64,
 )
-from libs.common.http.routes import Call, parse_json
+from libs.common.http.routes import LARGE_BYTES, Call, parse_json, parsed
 from libs.common.ids import Id
 from libs.common.wire.base import Wire
 from libs.common.wire.estimations import Rect
@@ -88,7 +88,7 @@ class JsonInputs(Wire):
 
 async def read_json(call: Call, body: bytes, sources: Sources, limits: Limits) -> Inputs:
     """Raises EMPTY_BODY, BAD_JSON, BAD_BODY, TOO_MANY, BODY_TOO_LARGE."""
-    given: JsonInputs = parse_json(body, JsonInputs)
+    given: JsonInputs = await parsed(parse_json, body, JsonInputs)
     entries = given.entries()
     if not entries:
         raise MienError(Code.BAD_BODY, "no picture: fill urls, samples, image_ids or images")
@@ -133,7 +133,9 @@ class _EntryReader:
         if entry.image is not None:
             if len(entry.image) > self._limits.image_bytes * 3 // 2:  # before work that holds up everybody
                 raise too_large(self._limits)
-            return unbase64(entry.image.encode()), None
+            if len(entry.image) <= LARGE_BYTES:
+                return unbase64(entry.image.encode()), None
+            return await asyncio.to_thread(lambda text: unbase64(text.encode()), entry.image), None
         async with self._gate:
             data, kind = await self._fetch(entry)
             self._budget.spend(len(data), Code.IMAGE_TOO_LARGE)

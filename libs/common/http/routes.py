@@ -9,6 +9,7 @@ models, everything else it asks of ``call``. It returns a model, plain data, or 
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
@@ -26,6 +27,9 @@ from libs.common.ids import NIL, new_request_id, parse_id
 from libs.common.wire.base import fault, pack
 
 JSON, MSGPACK = "application/json", "application/msgpack"
+LARGE_BYTES = 1024 * 1024
+"""A larger body is parsed in a thread. The parsers are C and keep the interpreter while they run, so others get their
+turns only between the steps: 60 MB of base64 hold them up for 0.15 s instead of 0.22 s."""
 ACCOUNT_HEADER, REQUEST_ID_HEADER = "Luna-Account-Id", "Luna-Request-Id"
 
 WORDS: web.AppKey[Callable[[bytes], bytes]] = web.AppKey("words")
@@ -202,10 +206,17 @@ async def read_body(request: web.Request, model: Any) -> Any:
     """The JSON or msgpack body as ``model``. Raises UNSUPPORTED_MEDIA, EMPTY_BODY, BAD_JSON, BAD_BODY."""
     raw = await request.read()
     if request.content_type == MSGPACK:
-        return parse_msgpack(raw, model)
+        return await parsed(parse_msgpack, raw, model)
     if request.content_type not in (JSON, "application/octet-stream"):
         raise MienError(Code.UNSUPPORTED_MEDIA, f"{request.content_type}: send {JSON} or {MSGPACK}")
-    return parse_json(raw, model)
+    return await parsed(parse_json, raw, model)
+
+
+async def parsed(parse: Callable[[bytes, Any], Any], raw: bytes, model: Any) -> Any:
+    """``parse(raw, model)``, beside the event loop when the body is large. Raises what ``parse`` raises."""
+    if len(raw) <= LARGE_BYTES:
+        return parse(raw, model)
+    return await asyncio.to_thread(parse, raw, model)
 
 
 def parse_json(raw: bytes | str, model: Any, where: str = "") -> Any:

@@ -33,7 +33,7 @@ BODY_S = 120.0
 IDLE_S = 75.0
 """How long a connection may be silent, or take for the head of its first request."""
 SHUTDOWN_S = 4.0
-"""Requests in flight get this long to finish; a body that has not come whole gets no longer."""
+"""When a server stops, what is not a request that has come whole gets this long: bodies on their way, WebSockets."""
 UNTRACED = {"/livez", "/readyz", "/metrics"}
 VERSION = {"Version": {"api": 6, "major": 0, "minor": 1, "patch": 0}}
 
@@ -70,6 +70,42 @@ class Room:
 
 ROOM = web.AppKey("room", Room)
 
+
+class Accepted:
+    """Requests that have come whole and are not answered yet."""
+
+    def __init__(self) -> None:
+        self._requests: set[int] = set()  # they cannot be hashed themselves
+        self._ended = asyncio.Event()
+
+    @contextmanager
+    def counted(self, request: web.Request) -> Iterator[None]:
+        """From when its body is there to the end of the block. A WebSocket is not counted: it has no end of its own."""
+
+        def arrived() -> None:
+            if is_open and "Upgrade" not in request.headers:
+                self._requests.add(id(request))
+
+        is_open = True
+        request.content.on_eof(arrived)
+        try:
+            yield
+        finally:
+            is_open = False
+            self._requests.discard(id(request))
+            self._ended.set()
+
+    async def all_answered(self, within_s: float) -> None:
+        """Returns when there is none, or after ``within_s``."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._requests:
+                    self._ended.clear()
+                    await self._ended.wait()
+
+
+ACCEPTED = web.AppKey("accepted", Accepted)
+
 _STATUS_CODES = {
     404: Code.ROUTE_MISSING,
     405: Code.METHOD_NOT_ALLOWED,
@@ -93,6 +129,7 @@ def build_app(
     app[SERVICE] = title
     app[READINESS] = Readiness()
     app[ROOM] = Room(LARGEST_AT_ONCE * max_body_bytes)
+    app[ACCEPTED] = Accepted()
     documented = []
     for prefix, routes in tables:
         for route in routes:
@@ -230,7 +267,7 @@ async def _bound(request: web.Request, handler: Handler) -> web.StreamResponse:
         raise MienError(Code.BODY_TOO_LARGE, f"{size} bytes; a request may have {limit}")
     if size is None:
         size = int(limit * UNSAID) if request.can_read_body else 0
-    with request.app[ROOM].held(size):
+    with request.app[ROOM].held(size), request.app[ACCEPTED].counted(request):
         return await _while_body_comes(request, handler)
 
 
@@ -341,8 +378,16 @@ class Servers:
         await site.start()
         return runner.addresses[0][1]
 
-    async def stop(self) -> None:
-        """Stop accepting, let requests in flight finish, close; what was served last, which calls the others, first."""
+    async def stop(self, drain_s: float = 0.0) -> None:
+        """Stop listening, let requests that have come finish, for ``drain_s`` in all, and close; what was served last,
+        which calls the others, first."""
+        end = time.monotonic() + drain_s
         for runner in reversed(self._runners):
+            for site in runner.sites:
+                await site.stop()
+            if runner.server is not None:
+                runner.server.pre_shutdown()  # idle connections bring nothing more
+            if accepted := runner.app.get(ACCEPTED):
+                await accepted.all_answered(max(0.0, end - time.monotonic()))
             await runner.cleanup()
         self._runners.clear()

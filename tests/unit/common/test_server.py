@@ -2,20 +2,24 @@
 
 import asyncio
 import errno
+import io
 import logging
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import aiohttp
 import orjson
 import pytest
+from pydantic import BaseModel, Field
 
 from libs.common.errors import Code
 from libs.common.http import server
-from libs.common.http.routes import Call, Routes
+from libs.common.http.routes import LARGE_BYTES, Call, Routes
 from libs.common.http.server import LARGEST_AT_ONCE, Servers, build_app
 from libs.common.storage.sqlite import Database
+from libs.common.wire.base import pack
 
 LARGEST = 1000
 
@@ -178,3 +182,73 @@ async def test_a_full_disk_is_said_and_is_no_end(
     await database.close()
 
     assert answers == [(507, Code.STORAGE_FULL.number)] * 2 + [(200, None)]
+
+
+async def test_a_server_that_stops_answers_what_has_come_whole_and_waits_for_nothing_else(
+    edge: Edge, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SHUTDOWN_S", 0.05)
+    servers, go_on = Servers(), asyncio.Event()
+    port = await servers.start(build_app("edge", [("/1", edge.routes)], healthy), "127.0.0.1", 0)
+    _, stuck = await asyncio.open_connection("127.0.0.1", port)
+    stuck.write(b"POST /1/things HTTP/1.1\r\nHost: mien\r\nContent-Length: 9\r\n\r\nhalf")
+    await edge.began.acquire()
+    edge.work = go_on.wait
+    slow = asyncio.create_task(session.post(f"http://127.0.0.1:{port}/1/things", data=b"x"))
+    await edge.came.acquire()
+
+    stopping = asyncio.create_task(servers.stop(drain_s=60))
+    done, _ = await asyncio.wait([stopping], timeout=10 * server.SHUTDOWN_S)
+    assert not done
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection("127.0.0.1", port)
+    go_on.set()
+    assert (await slow).status == 200
+    await asyncio.wait_for(stopping, 10)
+    stuck.close()
+
+
+async def test_a_request_that_does_not_end_holds_a_stop_up_no_longer_than_was_said(
+    edge: Edge, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "SHUTDOWN_S", 0.05)
+    servers = Servers()
+    port = await servers.start(build_app("edge", [("/1", edge.routes)], healthy), "127.0.0.1", 0)
+    edge.work = asyncio.Event().wait
+    endless = asyncio.create_task(session.post(f"http://127.0.0.1:{port}/1/things", data=b"x"))
+    await edge.came.acquire()
+    await asyncio.wait_for(servers.stop(drain_s=0.1), 10)
+    with pytest.raises(aiohttp.ClientError):
+        await endless
+
+
+def _where() -> str:
+    return threading.current_thread().name
+
+
+class Named(BaseModel):
+    name: str
+    read_by: str = Field(default_factory=_where)
+
+
+@pytest.mark.parametrize(("size", "is_beside"), [(10, False), (LARGE_BYTES, True)])
+@pytest.mark.parametrize("kind", ["application/json", "application/msgpack"])
+async def test_a_large_body_is_not_parsed_on_the_event_loop(
+    session: aiohttp.ClientSession, size: int, is_beside: bool, kind: str
+) -> None:
+    routes = Routes("edge", "/1")
+
+    @routes.post("/names")
+    async def post(call: Call, body: Named) -> dict[str, object]:
+        return {"size": len(body.name), "is_beside": body.read_by != _where()}
+
+    servers = Servers()
+    port = await servers.start(build_app("edge", [("/1", routes)], healthy), "127.0.0.1", 0)
+    content = {"name": "x" * size}
+    body = orjson.dumps(content) if kind == "application/json" else pack(content)
+    url, headers = f"http://127.0.0.1:{port}/1/names", {"Content-Type": kind}
+    async with session.post(url, data=io.BytesIO(body), headers=headers) as answer:
+        assert await answer.json() == {"size": size, "is_beside": is_beside}
+    async with session.post(url, data=io.BytesIO(body[:-1]), headers=headers) as answer:
+        assert (answer.status, (await answer.json())["error_code"]) == (400, Code.BAD_JSON.number)
+    await servers.stop()
