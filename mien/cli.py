@@ -98,7 +98,10 @@ def migrate(
 
     settings = terminal.settings()
     observability.configure("migrate", settings.log_level, settings.log_format)
-    outcomes = asyncio.run(migration.migrate(settings, check_only=check))
+    try:
+        outcomes = asyncio.run(migration.migrate(settings, check_only=check))
+    except MienError as wrong:
+        fail(wrong.detail, USAGE)
     for outcome in outcomes:
         print(f"{outcome.what}: {outcome.state}")
     if not outcomes:

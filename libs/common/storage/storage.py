@@ -25,9 +25,13 @@ REDIS_S = 2.0
 
 
 class Storage:
-    """Each kind is None where the settings do not name it: then a service uses its embedded adapter."""
+    """Each kind is None where the settings do not name it: then a service uses its embedded adapter.
+
+    Raises MienError BAD_URL when what they say of S3 is only a part of it.
+    """
 
     def __init__(self, settings: StorageSettings) -> None:
+        _check_s3(settings)
         self._settings = settings
         self._databases: list[Database] = []
         self.folder = settings.data_dir
@@ -96,3 +100,15 @@ class Storage:
             await self._client.close()
         if "redis" in self.__dict__ and self.redis is not None:
             await self.redis.aclose()
+
+
+def _check_s3(settings: StorageSettings) -> None:
+    """A part without the others would be found out with the first picture; without the address not at all, because
+    pictures would be files."""
+    said = {"MIEN_S3_URL": settings.s3_url, "MIEN_S3_KEY": settings.s3_key, "MIEN_S3_SECRET": settings.s3_secret}
+    has_bucket = settings.s3_bucket != StorageSettings.model_fields["s3_bucket"].default
+    missing = [name for name, value in said.items() if not value]
+    if missing and (has_bucket or len(missing) < len(said)):
+        given = [name for name in said if name not in missing] + ["MIEN_S3_BUCKET"] * has_bucket
+        detail = f"{', '.join(given)} without {', '.join(missing)}: name all of S3, or nothing for files"
+        raise MienError(Code.BAD_URL, detail)

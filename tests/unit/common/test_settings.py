@@ -76,6 +76,8 @@ def test_the_command_line_prints_what_is_in_effect_as_an_environment_has_it(monk
         ("MIEN_BUS_URL", "http://s3cr3t@broker"),
         ("MIEN_REDIS_URL", "cache:6379/0"),
         ("MIEN_S3_URL", "s3.example"),
+        ("MIEN_S3_BUCKET", "https://s3.example/pictures"),
+        ("MIEN_S3_BUCKET", "Pictures"),
         ("MIEN_FACES_URLS", "http://a:1,b:2"),
         ("MIEN_FETCH_ALLOW_NETWORKS", "10.0.0.0/8,ours"),
         ("MIEN_LOG_LEVEL", "loud"),
