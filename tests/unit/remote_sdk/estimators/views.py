@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -26,7 +25,7 @@ FOLDERS = ("face_recognition", "compreface", "glasses")
 
 @cache
 def chain() -> Chain:
-    return Chain(YuNet(opened("yunet")), landmarks(), Inside(LIMITS), {"view": lambda view: view})
+    return Chain(YuNet(opened("yunet")), landmarks(), Inside(LIMITS), {"view": lambda view: view}, reduce_to=1600)
 
 
 def views(data: bytes) -> list[FaceView]:
@@ -41,10 +40,10 @@ def face(path: str) -> FaceView:
     return views(shared(path).read_bytes())[0]
 
 
-def everyone() -> Iterator[tuple[str, list[FaceView]]]:
+@cache
+def everyone() -> list[tuple[str, list[FaceView]]]:
     """All photos of people without masks who stood before the camera themselves: 82 faces, 26 pixels wide and more."""
-    for path in _photos():
-        yield path.parent.name + "/" + path.name, views(path.read_bytes())
+    return [(f"{path.parent.name}/{path.name}", views(path.read_bytes())) for path in _photos()]
 
 
 def _photos() -> list[Path]:
