@@ -16,8 +16,8 @@ from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
 
-# How many of 39 genuine faces of the test photos are found real once they are cut out closer, shrunk, blurred, or dimmed
-# and burnt out, in parts of those found so in the photos as they are. The others pass for spoofs; spoofs stay spoofs.
+# How many of 39 genuine faces of the test photos are found real once they are cut out closer, shrunk, blurred, dimmed
+# or burnt out, in parts of those found so in the photos as they are. The others pass for spoofs; spoofs stay spoofs.
 _ROOM = ((1.0, 0.25), (1.2, 0.57), (1.5, 0.83), (1.75, 1.0))  # sides of the picture in those of the face's box
 _WIDTH = ((0.0, 0.0), (20.0, 0.77), (30.0, 0.87), (40.0, 1.0))  # of the face in the photo, pixels
 _SHARPNESS = ((0.0, 0.22), (0.1, 0.5), (0.27, 0.84), (0.65, 1.0))  # "blurriness" of the quality
