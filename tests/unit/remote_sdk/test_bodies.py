@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -32,6 +30,7 @@ from services.remote_sdk.stages.chain import Chain, Job, Seen
 from services.remote_sdk.stages.colours import colours
 from services.remote_sdk.stages.decode import Limits, encode_jpeg
 from services.remote_sdk.stages.surroundings import Surroundings
+from tests import labels
 from tests.photos import shared
 from tests.unit.remote_sdk.looking import photo
 from tests.unit.remote_sdk.models import opened
@@ -86,22 +85,10 @@ def values(found: Descriptor) -> np.ndarray:
     return vector(found.version, found.data)
 
 
-def groups() -> Iterator[tuple[str, int]]:
-    """Pictures and how many people show a face in each."""
-    noses = json.loads(shared("compreface/annotations.json").read_text())["nose_points_px"]
-    yield from ((f"compreface/{name}", len(points)) for name, points in noses.items())
-    boxes = json.loads(shared("dlib_faces/annotations.json").read_text())["boxes_left_top_width_height"]
-    yield from ((f"dlib_faces/{name}", len(each)) for name, each in boxes.items())
-
-
 def test_fastestdet_finds_nine_of_ten_bodies_of_the_faces() -> None:
     """85 faces are annotated; whoever is found has the nose or the face's centre in the upper half of the box."""
-    noses = json.loads(shared("compreface/annotations.json").read_text())["nose_points_px"]
-    boxes = json.loads(shared("dlib_faces/annotations.json").read_text())["boxes_left_top_width_height"]
-    marks = {f"compreface/{name}": points for name, points in noses.items()}
-    marks |= {f"dlib_faces/{n}": [(x + w / 2, y + h / 2) for x, y, w, h in each] for n, each in boxes.items()}
     found = 0
-    for path, points in marks.items():
+    for path, points in (labels.noses() | labels.groups()).items():
         bodies = persons(detector().detect([photo(shared(path))])[0])
         for x, y in points:
             mine = [b for b in bodies if b.left < x < b.right and b.top < y < b.centre[1]]
@@ -122,12 +109,12 @@ def test_detectors_see_a_couple_and_no_persons_where_there_are_none(name: str) -
 
 def test_people_are_counted_whether_they_show_a_face_or_a_body() -> None:
     off = []
-    for path, faces in groups():
+    for path, points in (labels.noses() | labels.groups()).items():
         people = look(read(path), detect_body=0, estimate_people_count=1).around.people
         assert people is not None
         assert people.coordinates is not None
-        assert len(people.coordinates) == people.count >= faces
-        off.append(people.count - faces)
+        assert len(people.coordinates) == people.count >= len(points)
+        off.append(people.count - len(points))
     assert sum(off) <= 12, "backs and people in the background count, too"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from services.remote_sdk.engines.net import Loaded, load
 from services.remote_sdk.engines.openvino_engine import OpenVino
 from services.remote_sdk.models.library import Library
 from services.remote_sdk.models.manifest import BadManifest
+from tests import labels
 from tests.photos import shared
 from tests.unit.remote_sdk.looking import photo
 from tests.unit.remote_sdk.models import constant, describe, network, opened
@@ -135,13 +135,12 @@ def test_of_boxes_that_overlap_the_best_is_left(boxes: list[tuple[float, ...]]) 
 # The catalogue's, on photos
 
 
-def noses_found(detector: Detector) -> tuple[int, int]:
-    """How many of the annotated faces are found, and how many boxes are no face."""
-    marks = json.loads(shared("compreface/annotations.json").read_text())["nose_points_px"]
+def faces_found(detector: Detector, marks: dict[str, list[labels.Point]]) -> tuple[int, int]:
+    """How many of the marked faces are found, and how many boxes are no face."""
     found = false = 0
-    for name, noses in marks.items():
-        [boxes] = detector.detect([photo(shared(f"compreface/{name}"))])
-        for x, y in noses:
+    for path, points in marks.items():
+        [boxes] = detector.detect([photo(shared(path))])
+        for x, y in points:
             hit = next((box for box in boxes if box.left <= x <= box.right and box.top <= y <= box.bottom), None)
             if hit:
                 boxes.remove(hit)
@@ -150,30 +149,15 @@ def noses_found(detector: Detector) -> tuple[int, int]:
     return found, false
 
 
-def groups_found(detector: Detector) -> tuple[int, int]:
-    marks = json.loads(shared("dlib_faces/annotations.json").read_text())["boxes_left_top_width_height"]
-    found = false = 0
-    for name, boxes in marks.items():
-        [faces] = detector.detect([photo(shared(f"dlib_faces/{name}"))])
-        for left, top, width, height in boxes:
-            x, y = left + width / 2, top + height / 2
-            hit = next((face for face in faces if face.left <= x <= face.right and face.top <= y <= face.bottom), None)
-            if hit:
-                faces.remove(hit)
-                found += 1
-        false += len(faces)
-    return found, false
-
-
 def test_yunet_finds_every_face_of_the_sets_and_nothing_else() -> None:
     detector = YuNet(opened("yunet"))
-    assert (noses_found(detector), groups_found(detector)) == ((42, 0), (43, 0))
+    assert [faces_found(detector, marks) for marks in (labels.noses(), labels.groups())] == [(42, 0), (43, 0)]
 
 
 @pytest.mark.parametrize("size", [320, 640])
 def test_ultraface_finds_the_faces_of_the_sets(size: int) -> None:
     detector = UltraFace(opened(f"ultraface-{size}"))
-    (found, false), (grouped, more) = noses_found(detector), groups_found(detector)
+    (found, false), (grouped, more) = (faces_found(detector, marks) for marks in (labels.noses(), labels.groups()))
     assert found >= 41
     assert grouped >= 41
     assert false + more <= 2

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -15,46 +12,29 @@ from libs.common.wire.sdk import SdkParams
 from services.remote_sdk.estimators.descriptor import ArcFace
 from services.remote_sdk.stages.chain import warp_view
 from services.remote_sdk.stages.decode import decode, encode_jpeg
+from tests.labels import PEOPLE
 from tests.photos import shared
 from tests.unit.remote_sdk.finding import LIMITS, estimated, estimator, look
 from tests.unit.remote_sdk.looking import photo
 from tests.unit.remote_sdk.models import opened
 
 
-def attributes(path: str | Path, name: str = "face-api-age-gender") -> BasicAttributes:
-    return estimated(shared(str(path)).read_bytes(), name)[0]["basic_attributes"]
-
-
-PEOPLE = {
-    "obama": (1, 50),
-    "biden": (1, 68),
-    "alex_lacamoire": (1, 42),
-    "kit_harington": (1, 28),
-    "rose_leslie": (0, 27),
-}
-"""Sex as the wire has it, and about the age in the photos."""
+def attributes(path: str, name: str) -> BasicAttributes:
+    return estimated(shared(path).read_bytes(), name)[0]["basic_attributes"]
 
 
 @pytest.mark.parametrize(("name", "error"), [("face-api-age-gender", 6), ("age-gender-recognition-retail-0013", 12)])
 def test_age_and_sex_are_plausible(name: str, error: float) -> None:
     errors, wrong = [], 0
-    for person, (sex, years) in PEOPLE.items():
-        for path in sorted(shared(f"face_recognition/train/{person}").iterdir()):
-            found = attributes(path.relative_to(shared(".")), name)
+    for person in PEOPLE.values():
+        for path in person.photos:
+            found = attributes(path, name)
             assert found.age is not None
-            errors.append(abs(found.age - years))
-            wrong += found.gender != sex
+            errors.append(abs(found.age - person.age))
+            wrong += found.gender != person.sex
             assert found.ethnicities is None
     assert wrong == 0
     assert np.mean(errors) < error
-
-
-def test_age_and_sex_of_the_annotated_people() -> None:
-    for person in json.loads(shared("compreface/annotations.json").read_text())["persons"]:
-        for name in person["images"]:
-            found = attributes(f"compreface/{name}")
-            assert found.gender == (person["sex"] == "male")
-            assert abs((found.age or 0) - person["age"]) <= 9
 
 
 @pytest.mark.parametrize("name", ["face-api-expression", "mini-xception"])
@@ -147,11 +127,8 @@ def test_arcface_tells_people_apart_whoever_detects_them() -> None:
     describer = ArcFace(opened("mobilefacenet"))
     assert describer.version == 1002
     vectors = {
-        person: [
-            describer.run([look(path.read_bytes())[0].crops["mobilefacenet"]])[0]
-            for path in sorted(shared(f"face_recognition/train/{person}").iterdir())
-        ]
-        for person in PEOPLE
+        name: [describer.run([look(shared(path).read_bytes())[0].crops["mobilefacenet"]])[0] for path in person.photos]
+        for name, person in PEOPLE.items()
     }
     everyone = [(person, vector) for person, own in vectors.items() for vector in own]
     assert all(np.linalg.norm(vector) == pytest.approx(1, abs=1e-4) for _, vector in everyone)

@@ -9,8 +9,9 @@ from PIL import Image as Pillow
 
 from services.remote_sdk.stages.chain import warp_view
 from services.remote_sdk.stages.decode import encode_jpeg
+from tests.labels import FACES
 from tests.photos import shared
-from tests.unit.remote_sdk.estimators.expressions import EYES, FACES, findings, in_the_mirror
+from tests.unit.remote_sdk.estimators.expressions import EYES, findings, in_the_mirror
 from tests.unit.remote_sdk.finding import estimated, estimator
 
 SIDES = ("left_eye", "right_eye")

@@ -12,8 +12,9 @@ from libs.common.wire.estimations import Gaze, HeadPose
 from services.remote_sdk.estimators.gaze import in_head
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.decode import encode_jpeg
+from tests.labels import CAMERA, LEFT, RIGHT
 from tests.photos import shared
-from tests.unit.remote_sdk.estimators.expressions import CAMERA, GAZE, LEFT, POSE, RIGHT, findings, in_the_mirror
+from tests.unit.remote_sdk.estimators.expressions import GAZE, POSE, findings, in_the_mirror
 from tests.unit.remote_sdk.finding import estimated, estimator, look
 
 

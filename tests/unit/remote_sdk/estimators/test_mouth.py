@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from services.remote_sdk.estimators.mouth import mouth_attributes
-from tests.unit.remote_sdk.estimators.expressions import (
-    APART,
-    FACES,
-    SHUT,
-    SMILE,
-    TEETH,
-    UNKNOWN,
-    findings,
-    in_the_mirror,
-)
+from tests.labels import APART, FACES, SHUT, SMILE, TEETH, UNKNOWN
+from tests.unit.remote_sdk.estimators.expressions import findings, in_the_mirror
 
 LABELLED = [face for face in FACES if face.mouth != UNKNOWN]
 
