@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
+from torch import nn
 
+from libs.common.settings import SdkSettings
 from services.remote_sdk.engines import choose as chooser
 from services.remote_sdk.engines.choose import engines
 from services.remote_sdk.engines.net import load, prepared
 from services.remote_sdk.engines.onnx_engine import OnnxRuntime
 from services.remote_sdk.engines.openvino_engine import OpenVino
 from services.remote_sdk.engines.port import Engine, EngineMissing
+from services.remote_sdk.loading import catalogue_of, open_models
 from services.remote_sdk.models.library import Library
 from services.remote_sdk.models.manifest import BadManifest, Picture
 from services.remote_sdk.networks.precision import choose
+from services.remote_sdk.networks.resnet import Describing, FaceDescriber
 from tests.unit.remote_sdk.models import constant, describe, library, network
 
 EXACT = choose("cpu", "float32")
@@ -112,6 +117,37 @@ def test_an_engine_is_chosen_at_start_and_says_where_it_runs(monkeypatch: pytest
         engines("openvino", EXACT, 1)
     monkeypatch.setattr(chooser, "_has", lambda package: False)
     assert engines("auto", EXACT, 1) == []
+
+
+def test_openvino_runs_the_built_in_descriptor_as_torch_defines_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    openvino, torch_alone = OpenVino(bf16=False, threads=1), FaceDescriber(EXACT)
+    adopted = FaceDescriber(EXACT, adopt=openvino.adopt)
+    chips = np.random.default_rng(2).integers(0, 256, (19, 150, 150, 3), dtype=np.uint8)
+    monkeypatch.setattr(adopted.network, "forward", None)  # torch has no part in it
+    for count in (1, 19, 8, 0):
+        found = adopted.describe(chips[:count])
+        assert found.shape == (count, 128)
+        assert np.abs(found - torch_alone.describe(chips[:count])).max(initial=0) < 1e-5
+
+
+def test_an_engine_that_gives_something_else_than_torch_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    example = np.zeros((2, 150, 150, 3), np.uint8)
+    network = FaceDescriber(EXACT).network
+    assert OnnxRuntime(cuda=False).adopt(network, example) is None
+    assert OpenVino(bf16=False, threads=1).adopt(nn.Identity(), example) is None
+    monkeypatch.setattr(network, "forward", lambda chips: Describing.forward(network, chips) + 0.001)
+    assert OpenVino(bf16=False, threads=1).adopt(network, example) is None
+
+
+@pytest.mark.parametrize("engine", ["openvino", "onnxruntime"])
+def test_it_is_reported_where_the_built_in_descriptor_runs(
+    tmp_path: Path, engine: Literal["openvino", "onnxruntime"]
+) -> None:
+    settings = SdkSettings(models_dir=tmp_path, engine=engine, device="cpu")
+    models = open_models(settings, catalogue_of(settings), 1)
+    expected = {"openvino": "openvino", "onnxruntime": "torch"}[engine]
+    assert models.where["dlib-resnet"].provider.split()[0] == expected
+    assert models.where["dlib-mmod"].provider.split()[0] == "torch"
 
 
 @pytest.mark.parametrize(
