@@ -17,7 +17,7 @@ from libs.common.sealing import Seal
 from libs.common.storage.sqlite import Database
 from libs.common.wire.handlers import HandlerDraft
 from libs.common.wire.policies import Callback
-from services.handlers.ports import Services
+from services.handlers.ports import Journal, Services
 from services.handlers.requirements import MASK
 from services.handlers.service import Handlers
 from services.handlers.store_sqlite import SCHEMA, SqliteHandlers
@@ -46,7 +46,8 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteHandlers]:
 
 
 def handlers(store: SqliteHandlers, seal: Seal = OURS) -> Handlers:
-    return Handlers(store, cast("Services", Willing()), seal, callbacks_allowed=True)
+    nobody = Willing()
+    return Handlers(store, cast("Journal", nobody), cast("Services", nobody), seal, callbacks_allowed=True)
 
 
 def draft(password: str = PASSWORD, secret: str = SECRET, description: str = "") -> HandlerDraft:
