@@ -108,7 +108,7 @@ def _dlib_descriptor(given: Given) -> Describer:
     described = given.model.manifest.descriptor
     if described is None:
         raise BadManifest(f"model {given.model.name}: kind dlib-resnet needs a [descriptor]")
-    return DlibDescriptor(described.version, FaceDescriber(given.precision, given.file, given.adopt))
+    return DlibDescriptor(described.version, FaceDescriber(given.precision, given.file, adopt=given.adopt))
 
 
 DETECTORS: dict[str, Callable[[Given], Detector]] = {

@@ -40,7 +40,7 @@ class FaceDescriber:
     """Describes aligned faces. Holds only weights: any number of threads may call it at once."""
 
     def __init__(
-        self, precision: Precision | None = None, file: ModelFile | None = None, adopt: Adopt = lambda *_: None
+        self, precision: Precision | None = None, file: ModelFile | None = None, *, adopt: Adopt = lambda *_: None
     ) -> None:
         """Read the network; 0.1 s, and what ``adopt`` takes.
 
