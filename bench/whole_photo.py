@@ -151,13 +151,13 @@ def _bare(data: bytes) -> dict[str, Run]:
 
 def _shrunk(pixels: np.ndarray) -> np.ndarray:
     planes = torch.from_numpy(pixels)[None].permute(0, 3, 1, 2)
-    small = F.interpolate(planes, (450, 800), mode="bilinear", antialias=True)
-    padded = np.zeros((1, 3, 480, 800), np.float32)
-    padded[:, :, :450] = small.numpy()[:, ::-1]
+    small = F.interpolate(planes, (448, 796), mode="bilinear", antialias=True)
+    padded = np.zeros((1, 3, 448, 800), np.float32)
+    padded[..., :796] = small.numpy()[:, ::-1]
     return padded
 
 
-def _bare_openvino(name: str, size: tuple[int, ...] = (1, 3, 480, 800)) -> Callable[[np.ndarray], object]:
+def _bare_openvino(name: str, size: tuple[int, ...] = (1, 3, 448, 800)) -> Callable[[np.ndarray], object]:
     core = openvino.Core()
     graph = core.read_model(_weights(name))
     graph.reshape({graph.inputs[0]: list(size)})

@@ -16,6 +16,10 @@ from services.remote_sdk.detectors.port import Detection, Pixels
 Floats = NDArray[np.floating]
 
 
+_SLACK = 0.01
+"""Of its size a picture may lose to fit a network that takes multiples."""
+
+
 class Fitted(NamedTuple):
     """A picture as a network gets it. ``scale``: its pixels per pixel of the source, along x and along y."""
 
@@ -41,11 +45,19 @@ class Found(NamedTuple):
 def fitted(image: Pixels, long_side: int, multiple: int, largest_upscale: float) -> Fitted:
     """Scaled to a longer side, then padded with black at right and bottom to a multiple of a number of pixels."""
     height, width = image.shape[:2]
-    factor = min(long_side / max(height, width), largest_upscale)
+    factor = _without_slack(min(height, width), min(long_side / max(height, width), largest_upscale), multiple)
     small = (max(round(width * factor), 1), max(round(height * factor), 1))
     padded = np.zeros((_up(small[1], multiple), _up(small[0], multiple), 3), np.uint8)
     padded[: small[1], : small[0]] = _resized(image, small)
     return Fitted(padded, (small[0] / width, small[1] / height))
+
+
+def _without_slack(short_side: int, factor: float, multiple: int) -> float:
+    """A factor that is a little smaller where that saves padding: 16:9 at 800 pixels is 450 high and would be padded to
+    480, a fifteenth of the detector's time."""
+    scaled = round(short_side * factor)
+    over = scaled % multiple
+    return factor * (scaled - over) / scaled if multiple <= scaled and over <= _SLACK * scaled else factor
 
 
 def stretched(image: Pixels, width: int, height: int) -> Fitted:

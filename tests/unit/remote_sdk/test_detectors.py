@@ -116,6 +116,14 @@ def test_a_fitted_picture_keeps_its_shape_and_is_padded_to_the_multiple(height: 
     assert columns - 32 < round(width * ready.scale[0]) <= columns
 
 
+def test_a_picture_that_is_a_little_too_high_is_shrunk_instead_of_padded() -> None:
+    wide = fitted(np.full((1080, 1920, 3), 7, np.uint8), 800, 32, 1.0)
+    assert wide.pixels.shape == (448, 800, 3)
+    assert wide.scale == pytest.approx((796 / 1920, 448 / 1080))
+    assert fitted(np.full((600, 800, 3), 7, np.uint8), 800, 32, 1.0).pixels.shape == (608, 800, 3), "8 are needed"
+    assert fitted(np.full((20, 800, 3), 7, np.uint8), 800, 32, 1.0).pixels.shape == (32, 800, 3)
+
+
 BOXES = st.lists(st.tuples(*[st.floats(0, 100)] * 2, *[st.floats(1, 50)] * 2, st.floats(0, 1)), max_size=30)
 
 
