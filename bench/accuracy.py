@@ -227,13 +227,14 @@ async def _estimation() -> str:
     return _table(["slot", "model", "photos", "what", "right"], rows)
 
 
-async def _tried(trial: Trial, model: Model) -> Iterator[list[object]]:
+async def _tried(trial: Trial, model: Model) -> list[list[object]]:
+    """What one model has right; of one that cannot be used the reason."""
     photos = trial.photos()
     if reason := catalogue_of(SdkSettings()).unusable(model):
-        return iter([[len(photos), "", reason]])
+        return [[len(photos), "", reason]]
     async with _service(prefer=[model.name]) as (sdk, _):
         answers = await _asked(sdk, photos, **trial.asked)
-    return ([len(photos), what, right] for what, right in trial.judge(answers))
+    return [[len(photos), what, right] for what, right in trial.judge(answers)]
 
 
 def _absent(model: Model, cells: int) -> list[str]:
