@@ -22,7 +22,7 @@ WHOLE: dict[str, Any] = {
 @pytest.mark.parametrize(
     "missing",
     [{"s3_url"}, {"s3_key"}, {"s3_secret"}, {"s3_key", "s3_secret"}, {"s3_url", "s3_key", "s3_secret"}],
-    ids=str,
+    ids=lambda missing: " ".join(sorted(missing)),
 )
 def test_a_bucket_that_is_named_only_in_part_is_refused_at_the_start_and_not_taken_for_files(missing: set[str]) -> None:
     given = {name: value for name, value in WHOLE.items() if name not in missing}
