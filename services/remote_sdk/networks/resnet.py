@@ -27,8 +27,6 @@ DESCRIPTOR_SIZE = 128
 # Speed per face is flat from 16 chips on a CPU core (bench/inference.py); more only takes memory.
 _CPU_BATCH = 32
 _CUDA_BATCH = 256
-# OpenVINO is as fast with 8 chips as with 32, and takes 20 ms for every number of chips that it has not met before.
-_ADOPTED_BATCH = 8
 
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -51,8 +49,7 @@ class FaceDescriber:
         network = read_network(self.file.read())
         self.network = Describing(folded(network.layers), network.mean, self.precision)
         self._adopted = adopt(self.network, np.zeros((2, CHIP_SIZE, CHIP_SIZE, 3), np.uint8))
-        on_gpu = self.precision.device.type == "cuda"
-        self._batch = _ADOPTED_BATCH if self._adopted else _CUDA_BATCH if on_gpu else _CPU_BATCH
+        self._batch = _CUDA_BATCH if self.precision.device.type == "cuda" else _CPU_BATCH
 
     @torch.inference_mode()
     def describe(self, chips: NDArray[np.uint8] | Tensor) -> NDArray[np.float32]:
