@@ -22,7 +22,7 @@ models: .venv/run.ready       ## what can be estimated, and by which model
 	$(RUN) -m mien models
 
 test: .venv/test.ready        ## everything that can be tested here; what is skipped is listed with its reason
-	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadgroup $(ARGS)
+	$(RUN) -m pytest -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 chaos: .venv/local.ready      ## kill and starve the scaled-out suite for ten minutes and count what was lost: none
 	$(RUN) -m deploy.chaos $(ARGS)

@@ -21,14 +21,6 @@ from tests.servers import (  # noqa: F401 (fixtures for every test)
 )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Where tests run in several processes, those of one file stay together, and all that use the suites and servers
-    of tests/e2e, which each process would have to start."""
-    for item in items:
-        together = "e2e" if item.path.parent.name == "e2e" else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(together))
-
-
 @pytest.fixture(scope="session")
 def embedded_suite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningSuite]:
     """The embedded suite with its real models, in a process of its own."""
