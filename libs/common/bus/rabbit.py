@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 import aio_pika
-from aio_pika.abc import AbstractIncomingMessage, AbstractQueue
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import CONNECTION_EXCEPTIONS, ChannelNotFoundEntity
 
 from libs.common.bus import envelope, metrics
@@ -53,6 +53,8 @@ channel from a consumer that acknowledges nothing for 30 minutes."""
 LIVES = 8
 """Consumers that may end in a row while they work on a message and on nothing else before it is given up. So many,
 because it was acknowledged to somebody, and a service that is restarted often is restarted in such moments, too."""
+PUT_BACK_S, PUT_BACK_LOOKS = 2.0, 200
+"""How long messages that were looked at may take to be in their queue again, and how often that is looked at."""
 SHOWN, SHOWN_BYTES = 1_000, 256 * 1024 * 1024
 """Dead letters that a list looks through for the oldest, if it is not to show more. It ends earlier once they had so
 many bytes: RabbitMQ shows a message only whole."""
@@ -340,11 +342,9 @@ class RabbitDeadLetters:
         session = await self._link.session()
         try:
             channel = await session.channel(vital=False)
-            declared = await channel.declare_queue(dead_queue(queue), passive=True)
-            there = declared.declaration_result.message_count or 0
-            reading = _Reading(declared, there if at_most is None else min(there, at_most))
+            reading = _Reading(channel, dead_queue(queue))
             try:
-                async with aclosing(reading.letters()) as letters:
+                async with aclosing(reading.letters(at_most)) as letters:
                     yield letters
             finally:
                 await reading.give_back()
@@ -356,25 +356,40 @@ class RabbitDeadLetters:
 
 
 class _Reading:
-    """At most ``count`` messages of a queue, of which only one is held here at a time."""
+    """Messages of a queue, of which only one is held here at a time."""
 
-    def __init__(self, queue: AbstractQueue, count: int) -> None:
-        self._queue = queue
-        self._count = count
+    def __init__(self, channel: AbstractChannel, name: str) -> None:
+        self._channel = channel
+        self._name = name
+        self._left = 0
+        """Messages that were there and have not been acknowledged."""
         self._kept: AbstractIncomingMessage | None = None
 
-    async def letters(self) -> AsyncGenerator[AbstractIncomingMessage]:
-        for _ in range(self._count):
-            letter = await self._queue.get(fail=False)
+    async def letters(self, at_most: int | None) -> AsyncGenerator[AbstractIncomingMessage]:
+        queue, self._left = await self._declared()
+        for _ in range(self._left if at_most is None else min(self._left, at_most)):
+            letter = await queue.get(fail=False)
             if letter is None:
                 return
             try:
                 yield letter
             finally:
-                if not letter.processed:
+                if letter.processed:
+                    self._left -= 1
+                else:
                     self._kept = letter
 
     async def give_back(self) -> None:
-        """All that was not acknowledged."""
-        if self._kept is not None:
-            await self._kept.nack(multiple=True, requeue=True)
+        """All that was not acknowledged. The broker puts it back in its own time: whoever looks next is to find it."""
+        if self._kept is None:
+            return
+        await self._kept.nack(multiple=True, requeue=True)
+        for _ in range(PUT_BACK_LOOKS):
+            if (await self._declared())[1] >= self._left:
+                return
+            await asyncio.sleep(PUT_BACK_S / PUT_BACK_LOOKS)
+
+    async def _declared(self) -> tuple[AbstractQueue, int]:
+        """The queue, and how many of its messages nobody holds."""
+        queue = await self._channel.declare_queue(self._name, passive=True)
+        return queue, queue.declaration_result.message_count or 0

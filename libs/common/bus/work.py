@@ -2,7 +2,8 @@
 
 Every method has one bounded queue, out of which the workers of all processes take requests. A request lives until its
 deadline, wherever it is; a worker acknowledges it after its answer, so one that dies leaves its work to another, which
-does it alone, because it may have been the cause (``alone.py``). Every method of a port may therefore run twice.
+does it alone, because it may have been the cause (``alone.py``), if its caller is still there. Every method of a port
+may therefore run twice.
 Answers come back by RabbitMQ's direct reply-to. Requests and answers are msgpack as over HTTP; above ``inline_bytes``
 they lie in an object store, and only a reference crosses the broker.
 """
@@ -22,6 +23,8 @@ from typing import Any, TypeVar, cast
 import aio_pika
 import msgpack
 from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import ChannelNotFoundEntity
+from aiormq.exceptions import ChannelLockedResource
 
 from libs.common import clock, observability, tracing
 from libs.common.bus import envelope, metrics
@@ -54,6 +57,9 @@ ANSWER_S = 1.0
 REDRIVEN_S = 600.0
 """For a dead letter that was redriven: nobody waits for it."""
 REPLIES = "amq.rabbitmq.reply-to"
+CALLER = "mien-caller"
+"""The name of a queue that lives as long as the caller's connection; nothing is ever in it. (The address of the reply
+would tell as much, but client libraries refuse its characters.)"""
 
 
 @dataclass(frozen=True)
@@ -102,6 +108,7 @@ class WorkCalls:
         self._link = Link(url, self._furnish, name="mien-work-calls", patience_s=patience_s)
         self._waiting: dict[str, asyncio.Future[AbstractIncomingMessage | MienError]] = {}
         self._dropping: set[asyncio.Task[None]] = set()
+        self._presence = ""
 
     async def start(self) -> None:
         await self._link.start()
@@ -136,6 +143,8 @@ class WorkCalls:
     async def _call(self, name: str, request: bytes, deadline_ms: int) -> bytes:
         body, headers = await self._parcels.wrap(request)
         try:
+            await self._link.session()
+            headers[CALLER] = self._presence
             answer = await self._ask(name, _request(name, body, headers, deadline_ms))
         finally:
             self._drop(headers.get(CLAIM))
@@ -166,6 +175,7 @@ class WorkCalls:
         return answer
 
     async def _furnish(self, session: Session) -> None:
+        self._presence = (await session.outgoing.declare_queue(exclusive=True)).name
         replies = await session.outgoing.get_queue(REPLIES, ensure=False)
         await replies.consume(self._answered, no_ack=True)
         session.spawn(self._give_up_with(session))
@@ -311,7 +321,10 @@ class WorkServer:
         metrics.OLDEST.labels(label).set(envelope.age_s(incoming))
         if incoming.redelivered:
             metrics.REDELIVERED.labels(label).inc()
-        if not (incoming.redelivered and await self._set_apart(method, incoming)):
+        is_settled = incoming.redelivered and (
+            not await self._is_awaited(incoming) or await self._set_apart(method, incoming)
+        )
+        if not is_settled:
             async with self._turnstile.among_others():
                 await self._answer(method, run, incoming)
         await incoming.ack()
@@ -320,9 +333,27 @@ class WorkServer:
         """While nothing else is worked on here."""
         if (lost := envelope.deaths(incoming)) >= LIVES:
             await self._give_up(method, incoming, f"{lost} workers ended while they worked on it and on nothing else")
-        else:
+        elif await self._is_awaited(incoming):
             await self._answer(method, run, incoming)
         await incoming.ack()
+        return True
+
+    async def _is_awaited(self, incoming: AbstractIncomingMessage) -> bool:
+        """Whether its caller is still connected: after the end of a broker nobody is, and what was in hand then would
+        only keep workers from what is asked again."""
+        caller = incoming.headers.get(CALLER)
+        if incoming.reply_to is None or not isinstance(caller, str):
+            return True  # redriven
+        session = await self._link.session()
+        channel = await session.channel(vital=False)
+        try:
+            await channel.declare_queue(caller, passive=True)
+        except ChannelLockedResource:
+            return True  # it is there, and another connection's own
+        except ChannelNotFoundEntity:
+            log.info("request %s is dropped: its caller is gone", incoming.headers.get(envelope.REQUEST))
+            return False
+        await channel.close()
         return True
 
     async def _set_apart(self, method: Method, incoming: AbstractIncomingMessage) -> bool:

@@ -47,6 +47,7 @@ class FastestDet:
         y, x = np.mgrid[:rows, :columns].reshape(2, -1)
         centre = np.stack([(x + np.tanh(flat[1])) / columns, (y + np.tanh(flat[2])) / rows], axis=-1)
         half = 0.5 / (1 + np.exp(-flat[3:5].T))
-        boxes = np.concatenate([centre - half, centre + half], axis=-1) * ([self._width, self._height] * 2)
+        edges = np.concatenate([centre - half, centre + half], axis=-1).clip(0, 1)  # it guesses what is out of sight
+        boxes = edges * ([self._width, self._height] * 2)
         found = Found(boxes, score, None, flat[5:].argmax(axis=0))
         return strongest(found.only(score >= self._threshold), self._overlap)
