@@ -40,6 +40,12 @@ def terminal(suite: RunningSuite) -> Terminal:
 
 
 @pytest.fixture
+def embedded(embedded_suite: RunningSuite) -> Terminal:
+    """For what has nothing to do with how the platform runs."""
+    return Terminal(embedded_suite.url)
+
+
+@pytest.fixture
 def album(tmp_path: Path) -> Path:
     """Two people; one of them also in a photo with the other, and in one without anybody."""
     album = tmp_path / "album"
@@ -102,7 +108,7 @@ def test_a_photo_enrolled_under_another_name_is_reported(terminal: Terminal, alb
     assert renamed["same.jpg"]["reason"] == "the same photo is enrolled as 'Grace Hopper'"
 
 
-def test_every_failure_is_one_clear_line_and_a_code_of_its_own(terminal: Terminal, album: Path) -> None:
+def test_every_failure_is_one_clear_line_and_a_code_of_its_own(embedded: Terminal, album: Path) -> None:
     photo, nobody = album / "Eileen Collins" / "portrait.jpg", new_id()
     for arguments, code, said in (
         (("emit", photo, "--url", "http://127.0.0.1:1"), 4, "http://127.0.0.1:1 does not answer"),
@@ -112,17 +118,17 @@ def test_every_failure_is_one_clear_line_and_a_code_of_its_own(terminal: Termina
         (("emit", album / "nowhere"), 2, "no such file or folder"),
         (("enroll", photo.parent), 2, "one folder per person is expected"),
     ):
-        line = terminal.run(*arguments, code=code).stderr
+        line = embedded.run(*arguments, code=code).stderr
         assert said in line
         assert line.startswith("mien: ")
         assert line.count("\n") == 1
 
 
-def test_models_says_what_is_installed_and_what_is_missing(terminal: Terminal) -> None:
-    slots = {slot["name"]: slot for slot in terminal.json("models")}
+def test_models_says_what_is_installed_and_what_is_missing(embedded: Terminal) -> None:
+    slots = {slot["name"]: slot for slot in embedded.json("models")}
     assert slots["face_descriptor"]["available"]
     assert slots["face_descriptor"]["licence"] == "CC0-1.0"
-    assert "dlib-resnet" in terminal.run("models").stdout
+    assert "dlib-resnet" in embedded.run("models").stdout
 
 
 def test_a_setting_that_makes_no_sense_is_refused_before_anything_starts(tmp_path: Path) -> None:
