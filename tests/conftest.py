@@ -3,6 +3,8 @@
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
 
 from deploy.local.server import NotInstalled
 from libs.client import MienClient
@@ -19,6 +21,17 @@ from tests.servers import (  # noqa: F401 (fixtures for every test)
     redis_url,
     s3,
 )
+
+
+class Scheduling(LoadFileScheduling):
+    """Of several processes one runs all tests of a file; and all of tests/e2e, or each would start the suites again."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
