@@ -1,6 +1,8 @@
 """Compute threads, and the queues in front of them that turn items of many callers into batches.
 
-Work-conserving: an idle thread starts at once with what is there, and items gather only while every thread is busy.
+Items gather while every thread is busy, and after a batch for as long as its callers need to come again, at most a
+twentieth of the time that it took: else those who come first are computed alone, and callers who would share one batch
+go through in two for ever. Everyone else finds an idle thread at once.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -29,6 +31,8 @@ WAITING = Gauge("mien_sdk_waiting", "Items waiting for a compute thread", ["stag
 REFUSED = Counter("mien_sdk_refused_total", "Items refused because too much was waiting", ["stage", "reason"])
 BATCH = Histogram("mien_sdk_batch_size", "Items computed together", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128))
 SECONDS = Histogram("mien_sdk_batch_seconds", "Time to compute a batch", ["stage"])
+
+_GATHER = 0.05  # of the time that the last batch took: so much of the rate is given away at most
 
 
 class Pool:
@@ -79,7 +83,8 @@ class Pool:
                     for batcher in self._batchers:
                         if batch := batcher.take(self._idle):
                             return batcher, batch
-                    self.changed.wait()
+                    gathering = [left for each in self._batchers if (left := each.gathering_s()) is not None]
+                    self.changed.wait(min(gathering, default=None))
                 return None
             finally:
                 self._idle -= 1
@@ -96,6 +101,13 @@ class _Waiting(Generic[I, O]):
 
     def __lt__(self, other: _Waiting[Any, Any]) -> bool:
         return self.turn < other.turn
+
+
+class _Gather(NamedTuple):
+    """Until when fewer than so many items wait for others."""
+
+    items: int
+    until: float
 
 
 class Batcher(Generic[I, O]):
@@ -131,6 +143,7 @@ class Batcher(Generic[I, O]):
         self._clock = clock
         self._queue: list[_Waiting[I, O]] = []  # a heap
         self._numbers = itertools.count()
+        self._gather = _Gather(0, 0.0)
         pool.add(self)
 
     async def submit(self, items: list[I]) -> list[O | BaseException]:
@@ -170,21 +183,33 @@ class Batcher(Generic[I, O]):
     def take(self, idle: int) -> list[_Waiting[I, O]]:
         """What one of ``idle`` threads should compute now. Called with the pool's lock held.
 
-        The items are shared evenly: one thread with a batch and others idle would be slower.
+        The items are shared evenly: one thread with a batch and others idle would be slower. Nothing while those of
+        the last batch may still come again.
         """
+        if self.gathering_s():
+            return []
         count = min(self._max_batch, math.ceil(len(self._queue) / idle))
         batch = [heapq.heappop(self._queue) for _ in range(count)]
         WAITING.labels(self._name).set(len(self._queue))
         return batch
+
+    def gathering_s(self) -> float | None:
+        """Seconds for which what waits is not taken yet; None when nothing waits. Called with the pool's lock held."""
+        if not self._queue:
+            return None
+        return max(self._gather.until - self._clock(), 0.0) if len(self._queue) < self._gather.items else 0.0
 
     def compute(self, batch: list[_Waiting[I, O]]) -> None:
         """Compute the items nobody has taken back or waited too long for, and hand out the outcomes."""
         alive = [each for each in batch if each.outcome.set_running_or_notify_cancel() and not self._expired(each)]
         if not alive:
             return
+        started = self._clock()
+        outcomes = self._outcomes([each.item for each in alive])
+        ended = self._clock()
         BATCH.labels(self._name).observe(len(alive))
-        with SECONDS.labels(self._name).time():
-            outcomes = self._outcomes([each.item for each in alive])
+        SECONDS.labels(self._name).observe(ended - started)
+        self._gather = _Gather(len(alive), ended + _GATHER * (ended - started))
         for each, outcome in zip(alive, outcomes, strict=True):
             if isinstance(outcome, Exception):
                 each.outcome.set_exception(outcome)

@@ -85,6 +85,33 @@ async def test_items_of_several_callers_gather_while_every_thread_is_busy(build:
     assert double.batches == [[0], [1, 2, 3], [4]]
 
 
+async def test_callers_of_one_batch_may_come_again_together_but_nobody_waits_for_them_long(build: Build) -> None:
+    now_s = 100.0
+    double, batcher = build(clock=lambda: now_s)
+
+    async def two_take_two_seconds() -> None:
+        nonlocal now_s
+        double.gate.clear()
+        both = asyncio.create_task(batcher.submit([1, 2]))
+        await double.until_busy()
+        now_s += 2.0
+        double.gate.set()
+        await both
+
+    await two_take_two_seconds()
+    first = entered(batcher.submit([3]))
+    assert not await asyncio.to_thread(double.busy.acquire, timeout=0.02)
+    assert await asyncio.gather(*first, batcher.submit([4])) == [[6], [8]]
+    await double.until_busy()
+    assert double.batches == [[1, 2], [3, 4]]
+
+    await two_take_two_seconds()
+    alone = entered(batcher.submit([5]))
+    assert not await asyncio.to_thread(double.busy.acquire, timeout=0.02)
+    now_s += 0.11
+    assert await asyncio.gather(*alone) == [[10]]
+
+
 async def test_idle_threads_share_what_comes_at_once(build: Build) -> None:
     double, batcher = build(threads=2, max_batch=8)
     double.gate.clear()
