@@ -99,17 +99,17 @@ async def test_callers_of_one_batch_may_come_again_together_but_nobody_waits_for
         await both
 
     await two_take_two_seconds()
-    first = entered(batcher.submit([3]))
+    first = asyncio.create_task(batcher.submit([3]))
     assert not await asyncio.to_thread(double.busy.acquire, timeout=0.02)
-    assert await asyncio.gather(*first, batcher.submit([4])) == [[6], [8]]
+    assert await asyncio.gather(first, batcher.submit([4])) == [[6], [8]]
     await double.until_busy()
     assert double.batches == [[1, 2], [3, 4]]
 
     await two_take_two_seconds()
-    alone = entered(batcher.submit([5]))
+    alone = asyncio.create_task(batcher.submit([5]))
     assert not await asyncio.to_thread(double.busy.acquire, timeout=0.02)
     now_s += 0.11
-    assert await asyncio.gather(*alone) == [[10]]
+    assert await alone == [10]
 
 
 async def test_idle_threads_share_what_comes_at_once(build: Build) -> None:
