@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Estimator, SdkParams
 from services.remote_sdk.engines import choose
 from services.remote_sdk.engines.port import Where
-from services.remote_sdk.kinds import LANDMARKS, MEASURES, RUNNABLE
+from services.remote_sdk.kinds import FILLS, LANDMARKS, MEASURES, RUNNABLE
 from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelMissing
 from services.remote_sdk.models.library import Library, Model
+from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.slots import SLOTS, WELCOME, asked
 
 DETECTION = "face_detection"
@@ -24,8 +26,10 @@ class Catalogue:
     def __init__(self, library: Library, settings: SdkSettings) -> None:
         """What ``library`` has, as the settings allow and prefer it.
 
-        Raises ModelMissing when a model that is preferred is not installed, or cannot be run here.
+        Raises ModelMissing when a model that is preferred is not installed, or cannot be run here; BadManifest when one
+        claims a slot that its kind does not fill, or models need each other.
         """
+        _check_claims(library)
         self.library = library
         self._allow = set(settings.allow)
         self._engine = settings.engine
@@ -37,16 +41,30 @@ class Catalogue:
         self.chosen = self._choose()
 
     def _choose(self) -> dict[str, Model]:
-        """The model of every slot that has one. A detector's points are those of its own faces, so that it fills
-        another slot only where it fills that of the detector."""
+        """The model of every slot that has one: of those whose needs are met, the most wanted."""
+        lacking: set[str] = set()
+        while True:
+            chosen = self._filled(lacking)
+            _check_order(chosen)
+            unmet = {model.name for model in chosen.values() if not chosen.keys() >= set(model.manifest.needs)}
+            if not unmet:
+                return chosen
+            if wished := sorted(unmet & self._preferred.keys()):
+                needs = ", ".join(set(self.library.model(wished[0]).manifest.needs) - chosen.keys())
+                raise ModelMissing(f"model {wished[0]} is preferred: it needs {needs}, for which no model is installed")
+            lacking |= unmet
+
+    def _filled(self, lacking: set[str]) -> dict[str, Model]:
+        """The most wanted model of every slot, without those that are ``lacking`` something. A detector's points are
+        those of its own faces, so that it fills another slot only where it fills that of the detector."""
         chosen: dict[str, Model] = {}
         for slot in SLOTS:  # face_detection is the first
             for model in self._candidates(slot):
                 rival = slot != DETECTION and DETECTION in model.manifest.slots and model is not chosen.get(DETECTION)
-                if not rival and not self.unusable(model) and self._eligible(model):
+                if model.name not in lacking and not rival and not self.unusable(model) and self._eligible(model):
                     chosen[slot] = model
                     break
-        return {slot: model for slot, model in chosen.items() if all(need in chosen for need in model.manifest.needs)}
+        return chosen
 
     def _candidates(self, slot: str) -> list[Model]:
         """The models that could fill a slot, the most wanted first."""
@@ -159,17 +177,16 @@ class Catalogue:
     def _used(self, params: SdkParams) -> dict[str, Model]:
         """The models that these parameters use, by their slots, and those that these in turn need."""
         slots = {slot for _, slot in _slots(params) if slot in self.chosen}
-        for slot in list(slots):
-            slots |= self._needs(self.chosen[slot])
+        waiting = list(slots)
+        while waiting:
+            more = _needs(self.chosen[waiting.pop()]) - slots
+            slots |= more
+            waiting += more
         return {slot: model for slot, model in self.chosen.items() if slot in slots}
 
     def needed_by(self, name: str) -> list[str]:
         """The names of the models whose findings a model builds on."""
-        return [self.chosen[slot].name for slot in self._needs(self.library.model(name))]
-
-    def _needs(self, model: Model) -> set[str]:
-        """The slots that a model builds on. What is measured builds on dlib's five points, whoever fills that slot."""
-        return set() if model.manifest.kind in MEASURES else set(model.manifest.needs)
+        return [self.chosen[slot].name for slot in _needs(self.library.model(name))]
 
     def required(self, slot: str) -> Model:
         """The model of a slot without which nothing works. Raises ModelMissing."""
@@ -182,3 +199,28 @@ def _slots(params: SdkParams) -> Iterator[tuple[str, str]]:
     """The parameters that are set, each with a slot whose model they use if there is one."""
     yield from asked(params)
     yield from ((flag, slot) for flag, slot in WELCOME.items() if getattr(params, flag))
+
+
+def _needs(model: Model) -> set[str]:
+    """The slots that a model builds on. What is measured builds on dlib's five points, whoever fills that slot."""
+    return set() if model.manifest.kind in MEASURES else set(model.manifest.needs)
+
+
+def _check_claims(library: Library) -> None:
+    """Raises BadManifest for a model whose kind does not fill a slot that it claims: nothing would be estimated."""
+    for model in library.models.values():
+        kind = model.manifest.kind
+        if wrong := set(model.manifest.slots) - FILLS.get(kind, set(model.manifest.slots)):
+            raise BadManifest(f"model {model.name}: kind {kind} does not fill the slot {', '.join(sorted(wrong))}")
+
+
+def _check_order(chosen: Mapping[str, Model]) -> None:
+    """Raises BadManifest for models that need each other: none of them could be the first to run."""
+    order = TopologicalSorter(
+        {model.name: {chosen[slot].name for slot in _needs(model) & chosen.keys()} for model in chosen.values()}
+    )
+    try:
+        order.prepare()
+    except CycleError as cycle:
+        names = reversed(cycle.args[1])
+        raise BadManifest(f"these models need each other, by their manifests: {' needs '.join(names)}") from None

@@ -1,4 +1,5 @@
-"""The kinds of models: the name in a manifest, and the code that runs it. A new estimator is one more line here."""
+"""The kinds of models: the name in a manifest, and the code that runs it. A new estimator is two
+more lines here."""
 
 from __future__ import annotations
 
@@ -38,6 +39,7 @@ from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import Precision
 from services.remote_sdk.networks.resnet import Adopt, FaceDescriber
+from services.remote_sdk.slots import THING_DETECTION
 
 FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "age-and-sex": AgeAndSex,
@@ -129,3 +131,30 @@ DESCRIBERS: dict[str, Callable[[Given], Describer]] = {
 RUNNABLE = frozenset().union(
     FACE_ESTIMATORS, BODY_ESTIMATORS, THING_ESTIMATORS, DETECTORS, DESCRIBERS, MEASURES, LANDMARKS
 )
+
+_DETECTION = frozenset({"face_detection", "landmarks5", *THING_DETECTION})
+
+FILLS: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("omz-ssd", "yolo"), _DETECTION),
+    **dict.fromkeys(("scrfd", "yunet"), frozenset({"face_detection", "landmarks5"})),
+    **dict.fromkeys(("dlib-mmod", "ultraface"), frozenset({"face_detection"})),
+    "fastestdet": frozenset(THING_DETECTION),
+    **dict.fromkeys(("arcface", "dlib-resnet"), frozenset({"face_descriptor"})),
+    "dlib-sp5": frozenset({"landmarks5"}),
+    "measure": frozenset({"head_pose", "quality"}),
+    **dict.fromkeys(("age-and-sex", "dlib-gender"), frozenset({"basic_attributes"})),
+    "aizoo-mask": frozenset({"mask"}),
+    "emotions": frozenset({"emotions"}),
+    "glasses": frozenset({"glasses"}),
+    "landmarks68": frozenset({"landmarks68", "mouth"}),
+    "minifasnet": frozenset({"liveness"}),
+    "omz-eyes": frozenset({"eyes"}),
+    "omz-gaze": frozenset({"gaze"}),
+    "omz-head-pose": frozenset({"head_pose"}),
+    "body-descriptor": frozenset({"body_descriptor"}),
+    "omz-person-attributes": frozenset({"body_basic_attributes", "upper_body", "lower_body", "accessories"}),
+    "imagenet-tags": frozenset({"image_tags"}),
+    "lprnet": frozenset({"plate_text"}),
+    "omz-vehicle-attributes": frozenset({"vehicle_attributes"}),
+}
+"""The slots that a kind can fill; a manifest claims some of them."""

@@ -120,8 +120,6 @@ class _Opening:
         return {slot: built[model.name] for slot, model in filled.items()}
 
     def _built(self, kinds: Mapping[str, Any], model: Model) -> Any:
-        if model.manifest.kind not in kinds:
-            raise BadManifest(f"model {model.name}: kind {model.manifest.kind} does not fill the slot it claims")
         loaded = self._loaded(model) if model.manifest.networks else None
         if loaded is None:
             self._where[model.name] = where(self._precision)

@@ -1,4 +1,4 @@
-"""What an estimator is: one file in this folder, one line in ``services/remote_sdk/kinds.py``, one manifest."""
+"""What an estimator is: one file in this folder, two lines in ``services/remote_sdk/kinds.py``, one manifest."""
 
 from __future__ import annotations
 

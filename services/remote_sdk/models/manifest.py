@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from libs.common.wire.base import fault
+from services.remote_sdk.slots import SLOTS
 
 MAX_FILE_BYTES = 2 * 1024**3
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -29,6 +30,15 @@ def _below(path: str) -> str:
     if parts.is_absolute() or ".." in parts.parts or "\\" in path or not parts.name:
         raise ValueError("has to be a path inside the models folder")
     return path
+
+
+def _slot(name: str) -> str:
+    if name not in SLOTS:
+        raise ValueError(f"there is no slot {name}; there are {', '.join(SLOTS)}")
+    return name
+
+
+SlotName = Annotated[str, AfterValidator(_slot)]
 
 
 class Record(BaseModel):
@@ -137,7 +147,7 @@ class Manifest(Record):
     title: str
     version: str
     kind: Name
-    slots: Annotated[list[str], Field(min_length=1)]
+    slots: Annotated[list[SlotName], Field(min_length=1)]
     preference: Annotated[int, Field(ge=-100, le=100)] = 0
     licence: str
     upstream: str
@@ -145,7 +155,7 @@ class Manifest(Record):
     warnings: list[str] = []
     precision: Literal["fp32", "fp16", "int8", "none"] = "fp32"
     package: str | None = None
-    needs: list[str] = []
+    needs: list[SlotName] = []
     files: list[File] = []
     networks: dict[str, Network] = {}
     options: dict[str, Any] = {}

@@ -16,7 +16,7 @@ from libs.common.http.server import Servers
 from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import SdkParams
 from services.remote_sdk.catalogue import Catalogue
-from services.remote_sdk.kinds import RUNNABLE
+from services.remote_sdk.kinds import FILLS, RUNNABLE
 from services.remote_sdk.loading import catalogue_of
 from services.remote_sdk.models import install, versions
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
@@ -80,6 +80,8 @@ def test_every_file_of_the_shared_folder_that_is_described_is_the_one_described(
         (("width = 8, ", ""), "width and height stand together"),
         (('name = "ours"', 'name = "Our own/model"'), "manifest.name"),
         (("[[files]]", "[[files"), "manifest.toml"),
+        (('slots = ["emotions"]', 'slots = ["emotion"]'), "slots.0: there is no slot emotion; there are"),
+        (("preference = 50", 'preference = 50\nneeds = ["poses"]'), "needs.0: there is no slot poses; there are"),
     ],
 )
 def test_a_manifest_that_is_wrong_is_refused_by_file_and_field(own: Path, change: tuple[str, str], said: str) -> None:
@@ -159,6 +161,50 @@ def test_a_model_whose_needs_are_not_met_says_which(tmp_path: Path) -> None:
     manifest.write_text(manifest.read_text().replace("preference = 50", 'preference = 50\nneeds = ["mouth"]'))
     with pytest.raises(MienError, match=r"\(ours: it needs mouth: no model is installed for mouth; what"):
         catalogue_of(SdkSettings(models_dir=tmp_path)).require(SdkParams(estimate_gaze=1))
+
+
+def needing(folder: Path, name: str, slot: str, *needs: str) -> None:
+    """An operator's model that fills a slot and needs others."""
+    manifest = describe(folder / name, name, KIND_OF[slot], slot, WEIGHTS, **NETWORK) / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace("preference = 50", f"preference = 50\nneeds = {list(needs)}"))
+
+
+KIND_OF = {"gaze": "omz-gaze", "eyes": "omz-eyes", "head_pose": "omz-head-pose", "landmarks68": "landmarks68"}
+
+
+def test_models_that_need_each_other_are_a_refusal_to_start(tmp_path: Path) -> None:
+    needing(tmp_path, "one", "gaze", "eyes", "head_pose")
+    needing(tmp_path, "two", "eyes", "gaze")
+    with pytest.raises(MienError, match=r"cannot start: these models need each other.* (one needs two|two needs one)"):
+        catalogue_of(SdkSettings(models_dir=tmp_path))
+
+
+def test_what_is_needed_is_needed_all_the_way_down(tmp_path: Path) -> None:
+    needing(tmp_path, "looks", "gaze", "eyes")
+    needing(tmp_path, "lids", "eyes", "landmarks68")
+    asked = SdkParams(estimate_gaze=1)
+    with pytest.raises(MienError, match=r"it needs eyes: .*it needs landmarks68: no model is installed") as lost:
+        catalogue_of(SdkSettings(models_dir=tmp_path)).require(asked)
+    assert lost.value.code is Code.ESTIMATOR_MISSING
+
+    needing(tmp_path, "points", "landmarks68")
+    catalogue = catalogue_of(SdkSettings(models_dir=tmp_path))
+    catalogue.require(asked)
+    assert set(catalogue.chosen_for(asked)) == {"dlib-mmod", "looks", "lids", "points"}
+
+
+def test_a_model_that_lacks_something_leaves_its_slot_to_the_next_unless_it_is_preferred(tmp_path: Path) -> None:
+    needing(tmp_path, "poses", "head_pose", "landmarks68")
+    assert catalogue_of(SdkSettings(models_dir=tmp_path)).chosen["head_pose"].name == "mien-pose-5pt"
+    with pytest.raises(MienError, match="poses is preferred: it needs landmarks68, for which no model is installed"):
+        catalogue_of(SdkSettings(models_dir=tmp_path, prefer=["poses"]))
+
+
+def test_a_slot_that_a_kind_does_not_fill_is_a_refusal_to_start(tmp_path: Path) -> None:
+    assert FILLS.keys() == RUNNABLE
+    describe(tmp_path / "made", "ours", "emotions", "liveness", WEIGHTS, **NETWORK)
+    with pytest.raises(MienError, match="cannot start: model ours: kind emotions does not fill the slot liveness"):
+        catalogue_of(SdkSettings(models_dir=tmp_path))
 
 
 def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
