@@ -42,9 +42,7 @@ def main(
         with tempfile.TemporaryDirectory(prefix="mien-chaos-", ignore_cleanup_errors=True) as scratch:
             place = folder or Path(scratch)
             place.mkdir(parents=True, exist_ok=True)
-            result = asyncio.run(
-                run(options, place.resolve(), lambda text: out.print(text, highlight=False, soft_wrap=True))
-            )
+            result = asyncio.run(run(options, place.resolve(), _say))
     except (DidNotStart, NotInstalled, TimeoutError) as failure:
         out.print(f"did not start: {failure}")
         raise typer.Exit(NOT_STARTED) from None

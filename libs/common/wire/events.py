@@ -50,19 +50,6 @@ class EventDetection(Wire):
     detection: DetectionBox | None = None
 
 
-class MatchedFace(Wire):
-    """Keys of a candidate that is a face; only the asked targets are set."""
-
-    face_id: Id | None = None
-    user_data: str | None = None
-    external_id: str | None = None
-    event_id: Id | None = None
-    create_time: Time | None = None
-    avatar: str | None = None
-    lists: list[Id] | None = None
-    account_id: Id | None = None
-
-
 class TopMatch(Wire):
     label: Annotated[str, Field(max_length=128)]
     similarity: Unit
@@ -72,7 +59,7 @@ class TopMatch(Wire):
 
 
 class Event(Wire):
-    """The full stored record; its keys are the allowed targets, but for ``descriptors``."""
+    """The full stored record; its keys are the allowed targets, but for the descriptors."""
 
     event_id: Id
     account_id: Id

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from libs.common.storage.sqlite import Database, like
+from libs.common.storage.sqlite import Database
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS thing (name TEXT PRIMARY KEY);"
 
@@ -73,10 +73,3 @@ async def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     path.write_text("Dear database, " * 500)
     with pytest.raises(sqlite3.DatabaseError):
         await Database(path, SCHEMA).open()
-
-
-@pytest.mark.parametrize("text", ["50%", "a_b", "back\\slash", "plain"])
-async def test_wildcards_in_a_substring_are_taken_literally(database: Database, text: str) -> None:
-    await database.write(add(f"x{text}y", "something else", "aXb", "50 percent"))
-    rows = await database.rows("SELECT name FROM thing WHERE name LIKE ? ESCAPE '\\'", (like(text),))
-    assert [row["name"] for row in rows] == [f"x{text}y"]
