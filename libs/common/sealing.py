@@ -13,6 +13,8 @@ from tempfile import mkstemp
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from libs.common.files import sync
+
 PREFIX = "sealed:"
 """Before the token. A text without it is from before there was a seal, and is read as it is."""
 
@@ -61,14 +63,5 @@ def key_in(file: Path) -> str:
             os.link(draft, file)  # unlike a rename it takes nobody's place
     finally:
         Path(draft).unlink()
-    _sync(file.parent)
+    sync(file.parent)  # what was sealed would be lost with the key
     return file.read_text().strip()
-
-
-def _sync(folder: Path) -> None:
-    """What was sealed would be lost with the key."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

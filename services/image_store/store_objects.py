@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -15,8 +15,8 @@ from obstore.exceptions import GenericError
 from obstore.store import LocalStore
 from obstore.store import ObjectStore as Backend
 
-from libs.common.errors import Code, MienError
-from libs.common.storage.objects import reached
+from libs.common.files import sync
+from libs.common.storage.objects import bucket_reached, reached
 
 LISTED = 1000
 NO_SPACE = f"(os error {errno.ENOSPC})"
@@ -43,7 +43,7 @@ class StoreObjects:
         self._prefix = prefix
 
     async def put(self, key: str, data: bytes) -> None:
-        with _bucket_is_there():
+        with bucket_reached():
             # in one request: a process that dies amid several leaves parts that no listing shows
             await obstore.put_async(self._backend, self._prefix + key, data, use_multipart=False)
 
@@ -56,7 +56,7 @@ class StoreObjects:
             return None
 
     async def delete(self, keys: list[str]) -> None:
-        with _bucket_is_there():
+        with bucket_reached():
             await obstore.delete_async(self._backend, [self._prefix + key for key in keys])
 
     async def keys(self, before: datetime) -> AsyncIterator[list[str]]:
@@ -68,16 +68,6 @@ class StoreObjects:
         with reached():
             async for _ in obstore.list(self._backend, NOTHING):
                 return
-
-
-@contextmanager
-def _bucket_is_there() -> Iterator[None]:
-    """Of calls for which a key may be missing: what is not found then is the bucket."""
-    try:
-        with reached():
-            yield
-    except FileNotFoundError as failure:
-        raise MienError(Code.STORE_UNAVAILABLE, "S3: there is no such bucket", retry_after_s=1) from failure
 
 
 class FolderObjects(StoreObjects):
@@ -107,22 +97,14 @@ class FolderObjects(StoreObjects):
 
     def _sync(self, file: Path) -> None:
         """The file, its entry in its folder, and the entries of folders that may be new."""
-        _fsync(file)
-        _fsync(file.parent)
+        sync(file)
+        sync(file.parent)
         if file.parent in self._synced:
             return
         for folder in file.parent.parents:
-            _fsync(folder)
+            sync(folder)
             if folder == self._folder.parent:
                 break
         if len(self._synced) >= REMEMBERED:
             self._synced.clear()
         self._synced.add(file.parent)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

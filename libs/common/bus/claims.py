@@ -13,9 +13,8 @@ import obstore
 from obstore.store import ObjectStore
 
 from libs.common import clock
-from libs.common.errors import Code, MienError
 from libs.common.ids import new_id
-from libs.common.storage.objects import reached
+from libs.common.storage.objects import bucket_reached, reached
 
 PREFIX = "claims/"
 SWEPT_S = 3600.0
@@ -45,12 +44,9 @@ class ObjectClaims:
 
     async def put(self, content: bytes) -> str:
         reference = new_id()
-        try:
-            with reached():
-                # in one request: a process that dies amid several leaves parts that no listing shows
-                await obstore.put_async(self._store, self._prefix + reference, content, use_multipart=False)
-        except FileNotFoundError:
-            raise MienError(Code.STORE_UNAVAILABLE, "S3: there is no such bucket", retry_after_s=1) from None
+        with bucket_reached():
+            # in one request: a process that dies amid several leaves parts that no listing shows
+            await obstore.put_async(self._store, self._prefix + reference, content, use_multipart=False)
         return reference
 
     async def get(self, reference: str) -> bytes | None:

@@ -41,6 +41,16 @@ def reached() -> Iterator[None]:
         raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1) from failure
 
 
+@contextmanager
+def bucket_reached() -> Iterator[None]:
+    """As :func:`reached`, of calls for which a key may be missing: what is not found then is the bucket."""
+    try:
+        with reached():
+            yield
+    except FileNotFoundError as failure:
+        raise MienError(Code.STORE_UNAVAILABLE, "S3: there is no such bucket", retry_after_s=1) from failure
+
+
 def _reason(text: str) -> str:
     """The status and S3's own word for it. The rest of ``text`` names hosts, and may quote the access key."""
     found = [match[1] for match in (_STATUS.search(text), _CODE.search(text)) if match]
