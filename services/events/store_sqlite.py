@@ -16,7 +16,7 @@ from datetime import datetime
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
-from libs.common.storage.sqlite import Database, marks
+from libs.common.storage.sqlite import PARAMETERS, Database, insert
 from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
@@ -99,18 +99,17 @@ CREATE TABLE IF NOT EXISTS deleted (
 )
 
 _DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
-_INSERTED = ("payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
-_INSERT = f"INSERT INTO event ({', '.join(_INSERTED)}) VALUES ({marks(_INSERTED)})"
-_IS_USED = " UNION ALL ".join(f"SELECT 1 FROM {each} WHERE event_id = :id" for each in ("event", "change", "deleted"))
+_INSERTED = ("seq", "payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
+_USED = " UNION ".join(
+    f"SELECT event_id FROM {each} WHERE event_id IN (SELECT value FROM json_each(:ids))"
+    for each in ("event", "change", "deleted")
+)
 _BAR = f"""
-INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids)
-WHERE NOT EXISTS ({_IS_USED.replace(":id", "value")})
+INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids) WHERE value NOT IN ({_USED})
 """
 _IN_JSON = "IN (SELECT value FROM json_each(?))"
 """An IN clause that takes any number of UUIDs or integers in one parameter, a JSON array. Not for free text: in
 SQLite 3.40 json_each cuts a string off at NUL."""
-PARAMETERS = 10_000
-"""Parameters of one statement; SQLite allows 32,766."""
 
 
 class SqliteEventStore:
@@ -154,11 +153,12 @@ def _event(row: sqlite3.Row) -> Event:
 
 
 def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetime, owed: Owed | None) -> bool:
-    _require_free(db, account, [event.event_id for event in events])
-    is_new = False
-    for event in events:
-        is_new = _insert(db, event.model_copy(update={"insert_time": now}))
-    if owed is None or not is_new:
+    event_ids = [event.event_id for event in events]
+    _require_free(db, account, event_ids)
+    used = _used(db, event_ids)
+    new = [event.model_copy(update={"insert_time": now}) for event in events if event.event_id not in used]
+    _insert(db, new)
+    if owed is None or event_ids[-1] in used:
         return False
     outbox_sqlite.put(db, owed)
     return True
@@ -172,31 +172,36 @@ def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) ->
         raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
 
 
-def _insert(db: sqlite3.Connection, event: Event) -> bool:
-    """Whether the event was new: neither stored nor deleted."""
-    if db.execute(_IS_USED, {"id": event.event_id}).fetchone():
-        return False
-    inserted = db.execute(_INSERT, _row(event))
-    seq, created = inserted.lastrowid, clock.to_ms(event.create_time)
+def _used(db: sqlite3.Connection, event_ids: list[str]) -> set[str]:
+    """Those that are stored or deleted."""
+    return {row[0] for row in db.execute(_USED, {"ids": json.dumps(event_ids)})}
+
+
+def _insert(db: sqlite3.Connection, events: list[Event]) -> None:
+    """Events whose ids are new, each after the one before."""
+    start = db.execute("SELECT coalesce(max(seq), 0) + 1 FROM event").fetchone()[0]
+    numbered = list(enumerate(events, start))
+    insert(db, "event", _INSERTED, [(seq, *_row(event)) for seq, event in numbered])
     for column in _ARRAYS:
-        db.executemany(
-            f"INSERT INTO {table(column)} (account_id, value, create_time, event_id, seq) VALUES (?, ?, ?, ?, ?)",
-            [(event.account_id, value, created, event.event_id, seq) for value in column.values(event)],
-        )
-    for kind, field in _DESCRIPTORS.items():
-        descriptor: Descriptor | None = getattr(event, field)
-        if descriptor is not None:
-            db.execute(
-                "INSERT INTO descriptor (seq, kind, version, data, score) VALUES (?, ?, ?, ?, ?)",
-                (seq, kind, descriptor.version, descriptor.data, descriptor.score),
-            )
-    if event.face_descriptor is not None or event.body_descriptor is not None:
-        _revise(db, event.account_id, [event.event_id])
-    return True
+        rows = [
+            (event.account_id, value, clock.to_ms(event.create_time), event.event_id, seq)
+            for seq, event in numbered
+            for value in column.values(event)
+        ]
+        insert(db, table(column), ("account_id", "value", "create_time", "event_id", "seq"), rows)
+    described = [
+        (seq, event, kind, descriptor)
+        for seq, event in numbered
+        for kind, field in _DESCRIPTORS.items()
+        if (descriptor := getattr(event, field)) is not None
+    ]
+    rows = [(seq, kind, one.version, one.data, one.score) for seq, _, kind, one in described]
+    insert(db, "descriptor", ("seq", "kind", "version", "data", "score"), rows)
+    _revise(db, dict.fromkeys((event.event_id, event.account_id) for _, event, _, _ in described))
 
 
 def _row(event: Event) -> list[Value | None]:
-    """The values of ``_INSERTED``."""
+    """The values of ``_INSERTED`` after ``seq``."""
     payload = event.model_dump_json(exclude=set(_DESCRIPTORS.values()))
     flat = [next(iter(column.values(event)), None) for column in _FLAT]
     texts = [next((str(value).casefold() for value in column.values(event)), None) for column in _FOLDED]
@@ -212,7 +217,7 @@ def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
         (account, ids),
     ).fetchall()
     db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, ids))
-    _revise(db, account, [row["event_id"] for row in known])
+    _revise(db, [(row["event_id"], account) for row in known])
     db.execute(_BAR, {"ids": ids, "account": account})
 
 
@@ -238,12 +243,10 @@ def _descriptors(db: sqlite3.Connection, seqs: list[int]) -> dict[int, dict[str,
     return found
 
 
-def _revise(db: sqlite3.Connection, account: str, event_ids: Iterable[str]) -> None:
-    """Give each event the next revision. REPLACE drops the older row; AUTOINCREMENT never gives a number twice."""
-    db.executemany(
-        "INSERT OR REPLACE INTO change (event_id, account_id) VALUES (?, ?)",
-        [(event_id, account) for event_id in event_ids],
-    )
+def _revise(db: sqlite3.Connection, changed: Iterable[tuple[str, str]]) -> None:
+    """Give each event, by its id and account, the next revision. REPLACE drops the older row; AUTOINCREMENT never
+    gives a number twice."""
+    db.executemany("INSERT OR REPLACE INTO change (event_id, account_id) VALUES (?, ?)", changed)
 
 
 def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
