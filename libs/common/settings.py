@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import (
@@ -23,15 +23,28 @@ from libs.common.wire.base import Commas
 
 
 def _address(*schemes: str) -> AfterValidator:
-    """Checks that a setting is a URL with one of ``schemes`` and a host: clients fail at others late, or in silence."""
+    """Checks that a setting is a URL with one of ``schemes`` and a host: clients fail at others late, in silence, or
+    with a part of the password in what they say."""
 
     def check(value: str | SecretStr) -> str | SecretStr:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if urlsplit(text).scheme not in schemes or not urlsplit(text).hostname:
+        parts = urlsplit(value.get_secret_value() if isinstance(value, SecretStr) else value)
+        if parts.scheme not in schemes or not parts.hostname:
             raise ValueError(f"should be an address such as {schemes[0]}://host")
+        if not _has_number(parts) or "@" in parts.path + parts.fragment:
+            raise ValueError(
+                "should have a number behind its host; in a password / ? # @ : are written as %2F and so on"
+            )
         return value
 
     return AfterValidator(check)
+
+
+def _has_number(address: SplitResult) -> bool:
+    """Whether its port is one, or is left out."""
+    try:
+        return address.port is None or address.port > 0
+    except ValueError:
+        return False
 
 
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
@@ -244,7 +257,7 @@ class Settings(FromEnvironment):
         default="WARNING", description="DEBUG, INFO, WARNING or ERROR"
     )
     log_format: Literal["json", "text"] = Field(default="json", description="lines for machines or for people")
-    traces_url: str | None = Field(
+    traces_url: Annotated[str, _address(*HTTP)] | None = Field(
         default=None, description="OTLP/HTTP, e.g. http://collector:4318/v1/traces; else off"
     )
     traces_share: float = Field(default=1.0, ge=0, le=1, description="part of the traces begun here that is kept")
@@ -298,10 +311,17 @@ def _shown(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
+_URL = re.compile(
+    r"(?P<scheme>[^:/?#]*://)(?:(?P<user>[^:@?#]*)(?P<password>:.*)?@)?(?P<place>[^?#]*)(?P<rest>.*)", re.S
+)
+"""Whatever stands before the last ``@`` is a password, also one that should have been percent-encoded."""
+
+
 def without_secrets(url: str) -> str:
     """``amqp://user:***@host/vhost?***``: where an address leads, without its password and options."""
-    parts = urlsplit(url)
-    user, at, host = parts.netloc.rpartition("@")
-    if ":" in user:
-        user = f"{user.partition(':')[0]}:{HIDDEN}"
-    return urlunsplit((parts.scheme, user + at + host, parts.path, HIDDEN if parts.query else "", ""))
+    parts = _URL.fullmatch(url)
+    if parts is None:
+        return HIDDEN
+    user, password, rest = parts["user"], parts["password"], parts["rest"]
+    who = "" if user is None else f"{user}:{HIDDEN}@" if password else f"{user}@"
+    return f"{parts['scheme']}{who}{parts['place']}{f'?{HIDDEN}' if rest else ''}"

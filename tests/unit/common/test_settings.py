@@ -51,7 +51,24 @@ def test_what_is_in_effect_is_shown_without_passwords_and_keys(monkeypatch: pyte
     assert shown["MIEN_SDK_QUEUE_LIMIT"] == 256
 
 
-@pytest.mark.parametrize("url", ["http://host/path", "amqp://user@host/%2F"])
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("mongodb://mien:s3/cr3t@mongo/mien", "mongodb://mien:***@mongo/mien"),
+        ("mongodb://mien:s3#cr3t@a:1,b:2/mien", "mongodb://mien:***@a:1,b:2/mien"),
+        ("redis://:s3?cr3t@cache/0", "redis://:***@cache/0"),
+        ("amqp://us/er:s3cr3t@broker/", "amqp://us/er:***@broker/"),
+        ("http://collector/v1/traces?key=s3@cr3t", "http://collector/v1/traces?***"),
+        ("amqp://mien:1/s3@cr3t@broker/%2F", "amqp://mien:***@broker/%2F"),
+        ("http://collector/v1/traces?key=s3cr3t", "http://collector/v1/traces?***"),
+        ("http://collector/v1/traces#s3cr3t", "http://collector/v1/traces?***"),
+    ],
+)
+def test_a_password_is_hidden_also_where_it_should_have_been_percent_encoded(url: str, shown: str) -> None:
+    assert without_secrets(url) == shown
+
+
+@pytest.mark.parametrize("url", ["http://host/path", "amqp://user@host/%2F", "http://[::1]:5000"])
 def test_an_address_without_secrets_is_shown_as_it_is(url: str) -> None:
     assert without_secrets(url) == url
 
@@ -74,8 +91,12 @@ def test_the_command_line_prints_what_is_in_effect_as_an_environment_has_it(monk
     [
         ("MIEN_BUS_URL", "broker:5672"),
         ("MIEN_BUS_URL", "http://s3cr3t@broker"),
+        ("MIEN_BUS_URL", "amqp://mien:s3cr3t/s3cr3t@broker"),
+        ("MIEN_BUS_URL", "amqp://mien:1/s3cr3t@broker"),
+        ("MIEN_REDIS_URL", "redis://mien:1#s3cr3t@cache"),
         ("MIEN_REDIS_URL", "cache:6379/0"),
         ("MIEN_S3_URL", "s3.example"),
+        ("MIEN_TRACES_URL", "collector:4318"),
         ("MIEN_S3_BUCKET", "https://s3.example/pictures"),
         ("MIEN_S3_BUCKET", "Pictures"),
         ("MIEN_FACES_URLS", "http://a:1,b:2"),
