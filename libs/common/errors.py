@@ -17,23 +17,19 @@ LINK = "https://github.com/mien/mien/blob/main/docs/errors.md#code-{}"
 class Code(Enum):
     """Every error code Mien answers with: ``(number, http status, constant description)``.
 
-    Numbers up to 35xxx come from the public contract; the ones marked *own* fill gaps in its families.
+    Numbers come from the public contract; the ones marked *own* fill gaps in its families.
     """
 
     SUCCESS = (0, 200, "Success")
     INTERNAL = (1, 500, "Internal server error")
     BAD_URL = (3, 400, "Bad URL for an outgoing call")
-    READ_TIMEOUT = (6, 504, "Outgoing read timed out")
-    CONNECT_TIMEOUT = (8, 504, "Outgoing connection timed out")
     REQUEST_TIMEOUT = (9, 504, "Outgoing request timed out")
     CONNECTION = (11, 502, "Outgoing connection failed")
     FETCH_REFUSED = (23, 400, "Fetching this URL is not allowed")  # own
     FETCH_FAILED = (24, 400, "The URL did not give a usable answer")  # own
 
-    BAD_IMAGE_TYPE = (11028, 400, "Image content type is wrong")
     NO_FACE_ATTRIBUTES = (11032, 400, "Face has no attributes")
     SEVERAL_FACES = (11038, 400, "Several faces where only one is allowed")
-    EVENTS_DISABLED = (11040, 403, "Events service is disabled")
     NO_FACE_WITH_EXTERNAL_ID = (11041, 400, "No face has this external id")
 
     BAD_JSON = (12001, 400, "Body is not valid JSON")  # own
@@ -53,10 +49,10 @@ class Code(Enum):
     IMAGE_TOO_LARGE = (12032, 400, "Image has too many pixels or bytes")  # own
     OVERLOADED = (12033, 503, "Too much work is waiting")  # own
     BAD_IMAGE_SIZE = (12034, 400, "Image has the wrong size for its type")  # own
-    STORE_UNAVAILABLE = (12037, 503, "A store or the bus cannot be reached")  # own
     STORAGE_FULL = (12035, 507, "No space is left to store it")  # own
-    RATE_LIMITED = (12038, 429, "Too many requests of this account")  # own
     DESCRIPTOR_VERSION_UNKNOWN = (12036, 400, "Descriptor version is not registered")
+    STORE_UNAVAILABLE = (12037, 503, "A store or the bus cannot be reached")  # own
+    RATE_LIMITED = (12038, 429, "Too many requests of this account")  # own
     BAD_MULTIPART = (12041, 400, "Multipart part has a wrong type")
     TOO_MANY = (12042, 400, "Too many items in one request")  # own
     REQUEST_CONFLICT = (12043, 409, "Object exists already")  # own
@@ -90,7 +86,6 @@ class Code(Enum):
 
     HANDLER_MISSING = (34000, 404, "Handler not found")
     HANDLER_CORRUPTED = (34002, 500, "Stored handler is corrupted")
-    VERIFIER_MISSING = (34004, 404, "Verifier not found")
     TOO_MANY_CANDIDATES = (34005, 400, "Too many match candidates")
     NOT_DYNAMIC = (34007, 403, "Operation needs a dynamic handler")
     SEVERAL_BODIES = (34008, 400, "Several bodies where only one is allowed")
@@ -98,7 +93,6 @@ class Code(Enum):
     POLICIES_MISSING = (34010, 400, "Dynamic handler needs policies")  # own
 
     ENGINE_FAILED = (110019, 500, "Inference failed")
-    DESCRIPTOR_VERSION_UNSUPPORTED = (200003, 400, "Descriptor version is not supported")
     ESTIMATOR_MISSING = (200010, 400, "Estimator has no model installed")  # own
     ESTIMATOR_REFUSED = (200011, 403, "Estimator is not allowed on this deployment")  # own
 

@@ -26,10 +26,8 @@ def stamped(message: Message) -> Message:
 @contextmanager
 def delivery(queue: str, message: Message) -> Iterator[None]:
     """Everything logged and called inside belongs to the request that the message came from."""
-    request, began = (
-        observability.request(message.request_id or message.message_id, message.account),
-        time.perf_counter(),
-    )
+    request = observability.request(message.request_id or message.message_id, message.account)
+    began = time.perf_counter()
     with request, tracing.span(queue, "consumer", message.headers):
         yield
         log.info("%s took %s in %.1fms", queue, message.message_id, (time.perf_counter() - began) * 1000)

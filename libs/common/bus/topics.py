@@ -37,10 +37,11 @@ EVENTS_SAVE = "events.save"
 ``libs.common.wire.notices.Save``."""
 
 EVENTS_NOTIFY = "events.notify"
-"""Events that subscribers of an account may want to see. Body: ``{"handler_id", "events": [ToldEvent]}``."""
+"""Events that subscribers of an account may want to see. Body: ``{"handler_id", "events": [ToldEvent], "emitted_ms"}``,
+the latter milliseconds since 1970."""
 
 CALLBACKS = "callbacks"
-"""One HTTP callback to make. Body: ``{"handler_id", "callback": Callback, "events": [ToldEvent], "emitted_ms"}``."""
+"""One HTTP callback to make. Body: the same, and ``"callback": Callback``."""
 
 Topics = Mapping[str, Topic]
 

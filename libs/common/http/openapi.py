@@ -12,7 +12,7 @@ import orjson
 from aiohttp import web
 from pydantic import BaseModel, TypeAdapter
 
-from libs.common.http.routes import ACCOUNT_HEADER, REQUEST_ID_HEADER, Route
+from libs.common.http.routes import ACCOUNT_HEADER, JSON, REQUEST_ID_HEADER, Route
 
 Documented = tuple[str, str, Route]
 _REF = "#/components/schemas/{model}"
@@ -60,7 +60,7 @@ def _spec(spec: bytes, page: str) -> Any:
         accept = request.headers.get("Accept", "")
         if "text/html" in accept:
             return web.Response(text=page, content_type="text/html")
-        return web.Response(body=spec, content_type=YAML if YAML in accept else "application/json")
+        return web.Response(body=spec, content_type=YAML if YAML in accept else JSON)
 
     return show
 
@@ -95,7 +95,7 @@ def _operation(path: str, tag: str, route: Route, schemas: dict[str, Any]) -> di
     }
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _json(_schema(route.body, schemas))}
-    elif route.consumes != ("application/json",):
+    elif route.consumes != (JSON,):
         operation["requestBody"] = {
             "required": True,
             "content": {kind: {"schema": {}} for kind in route.consumes}
@@ -134,14 +134,11 @@ def _parameters(path: str, route: Route, schemas: dict[str, Any]) -> list[dict[s
 def _answer(route: Route, schemas: dict[str, Any]) -> dict[str, Any]:
     if route.answer is None:
         return {"description": "Done"}
-    return {
-        "description": "Done",
-        "content": _json(_schema(route.answer, schemas, mode="serialization")),
-    }
+    return {"description": "Done", "content": _json(_schema(route.answer, schemas, mode="serialization"))}
 
 
 def _json(schema: dict[str, Any]) -> dict[str, Any]:
-    return {"application/json": {"schema": schema}}
+    return {JSON: {"schema": schema}}
 
 
 def _schema(model: Any, schemas: dict[str, Any], mode: Any = "validation") -> dict[str, Any]:

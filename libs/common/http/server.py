@@ -17,7 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, Counter, Histogram, generate_
 from libs.common import observability, tracing
 from libs.common.errors import Code, MienError
 from libs.common.http.openapi import add_docs
-from libs.common.http.routes import ACCOUNT_HEADER, REQUEST_ID_HEADER, Routes, encode, utf8
+from libs.common.http.routes import ACCOUNT_HEADER, JSON, REQUEST_ID_HEADER, Routes, encode, utf8
 from libs.common.ids import REQUEST_ID, new_request_id, parse_id
 from libs.common.readiness import Readiness
 
@@ -254,7 +254,7 @@ def _one_line(error: Exception) -> str:
 
 
 def _error(error: MienError) -> web.Response:
-    body, kind = encode(error.body() | {"detail": utf8(error.detail)}, "application/json")
+    body, kind = encode(error.body() | {"detail": utf8(error.detail)}, JSON)
     headers = {"Retry-After": str(error.retry_after_s)} if error.retry_after_s else {}
     return web.Response(body=body, status=error.status, content_type=kind, headers=headers)
 
@@ -314,7 +314,7 @@ async def _readyz(request: web.Request) -> web.Response:
 
 
 def _json(content: dict[str, Any], status: int = 200) -> web.Response:
-    body, kind = encode(content, "application/json")
+    body, kind = encode(content, JSON)
     return web.Response(body=body, status=status, content_type=kind)
 
 
