@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import runpy
+import shutil
 import subprocess
 import sys
 import threading
@@ -43,6 +44,16 @@ def test_compose_fits_the_schema_of_the_compose_specification() -> None:
     tool(sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
 
 
+@pytest.mark.skipif(
+    shutil.which("docker") is None or subprocess.run(["docker", "compose", "version"], capture_output=True).returncode,
+    reason="docker compose is not installed",
+)
+@pytest.mark.parametrize("profile", ["cpu", "cuda", "embedded", "watch"])
+def test_docker_compose_reads_every_profile(profile: str) -> None:
+    services = tool("docker", "compose", "--profile", profile, "config", "--services").split()
+    assert sorted(services) == sorted(name for name in SERVICES if profile in SERVICES[name]["profiles"])
+
+
 def test_the_dockerfile_has_no_lint() -> None:
     assert tool(Path(sys.executable).with_name("hadolint"), "deploy/Dockerfile") == ""
 
@@ -74,6 +85,13 @@ def test_no_image_is_whatever_is_newest_and_no_container_can_do_more_than_it_mus
         assert service["security_opt"] == ["no-new-privileges:true"], name
         assert "user" in service or name == "s3_volumes", name
     assert {service["user"] for service in OURS.values()} == {"10001:10001"}
+
+
+def test_who_meets_what_strangers_send_knows_no_database_and_no_key_of_secrets() -> None:
+    known = {service: {one["source"] for one in OURS[name]["secrets"]} for name, service in SERVED.items()}
+    assert known["remote_sdk"] == {"bus_url", "s3_key", "s3_secret"}
+    assert known["gateway"] == {"bus_url", "redis_url", "s3_key", "s3_secret"}
+    assert {service for service in known if "secret_key" in known[service]} == {"handlers", "sender"}
 
 
 def test_only_the_gateway_is_published_and_only_to_this_machine() -> None:
