@@ -22,7 +22,7 @@ from libs.common.wire.handlers import (
 )
 from libs.common.wire.notices import ToldEvent
 from services.handlers.filters import facts_of
-from services.handlers.records import estimated, event_url
+from services.handlers.records import estimated, event_url, face_url
 
 A = TypeVar("A", FaceAttributes, BodyAttributes)
 
@@ -123,7 +123,7 @@ def told_of(event: Event, raw: RawEvent) -> dict[str, Any]:
 def _told_face(event: Event, face: RawFace) -> EmittedFace:
     return EmittedFace(
         face_id=face.face_id,
-        url=f"/3/faces/{face.face_id}",
+        url=face_url(face.face_id),
         event_id=event.event_id,
         user_data=face.user_data or "",
         external_id=face.external_id,

@@ -31,6 +31,11 @@ def event_url(event_id: str) -> str:
     return f"/2/events/{event_id}"
 
 
+def face_url(face_id: str) -> str:
+    """Likewise of a stored face."""
+    return f"/3/faces/{face_id}"
+
+
 def emitted(emission: Emission, draft: Draft) -> EmittedEvent:
     """The event as the caller of generate-events sees it. Section 11.3 of the wire contract."""
     query = emission.query
@@ -74,7 +79,7 @@ def _face(draft: Draft) -> EmittedFace | None:
         return None
     return EmittedFace(
         face_id=face.face_id,
-        url=f"/3/faces/{face.face_id}",
+        url=face_url(face.face_id),
         event_id=draft.event_id,
         user_data=face.user_data,
         external_id=face.external_id,

@@ -30,7 +30,6 @@ USUAL_TARGETS = {
 }
 """What is kept when a search names no targets."""
 
-
 MASK = "***"
 """What is shown in place of a callback's password and secret."""
 
@@ -72,32 +71,30 @@ def sdk_params(policies: Policies, image_type: int = 0, use_exif_info: int = 1, 
     )
 
 
-_SAME_NAMES = sorted(
-    set(SdkParams.model_fields)
-    & {
-        "detect_face",
-        "detect_body",
-        "multiface_policy",
-        "extract_exif",
-        "estimate_head_pose",
-        "estimate_quality",
-        "estimate_gaze",
-        "estimate_eyes_attributes",
-        "estimate_mouth_attributes",
-        "estimate_emotions",
-        "estimate_mask",
-        "estimate_glasses",
-        "estimate_face_occlusion",
-        "estimate_image_modification",
-        "estimate_people_count",
-        "pitch_threshold",
-        "roll_threshold",
-        "yaw_threshold",
-        "mask_states",
-        "liveness_states",
-        "deepfake_states",
-    }
+_SAME_NAMES = (
+    "detect_face",
+    "detect_body",
+    "multiface_policy",
+    "extract_exif",
+    "estimate_head_pose",
+    "estimate_quality",
+    "estimate_gaze",
+    "estimate_eyes_attributes",
+    "estimate_mouth_attributes",
+    "estimate_emotions",
+    "estimate_mask",
+    "estimate_glasses",
+    "estimate_face_occlusion",
+    "estimate_image_modification",
+    "estimate_people_count",
+    "pitch_threshold",
+    "roll_threshold",
+    "yaw_threshold",
+    "mask_states",
+    "liveness_states",
+    "deepfake_states",
 )
+"""Parameters of ``/sdk`` that a detect policy has under the same name."""
 
 
 def lists_in(policies: Policies) -> list[Id]:

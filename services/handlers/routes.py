@@ -105,7 +105,7 @@ async def check_handler(call: Call) -> Reply:
     return Reply()
 
 
-@routes.put("/handlers/{handler_id}", answer=HandlerReplaced)
+@routes.put("/handlers/{handler_id}")
 async def replace_handler(call: Call, body: HandlerDraft) -> HandlerReplaced:
     """Replace a handler as a whole."""
     handler_id = call.path("handler_id")
@@ -139,7 +139,7 @@ async def emit_events(call: Call, query: EmitQuery) -> Emission:
     return await call.service(HANDLERS).emit(account, call.path("handler_id"), request)
 
 
-@routes.post("/handlers/{handler_id}/events/raw", status=201, answer=RawCreated)
+@routes.post("/handlers/{handler_id}/events/raw", status=201)
 async def save_raw_event(call: Call, query: RawQuery, body: RawEvent) -> RawCreated:
     """Store an event made elsewhere."""
     event = await call.service(HANDLERS).save_raw(

@@ -71,9 +71,8 @@ async def tell(emission: Emission, services: Services) -> None:
             await services.bus.publish(Message(one.topic, emission.account, one.body, message_id=one.notice_id))
         except MienError as refusal:
             if not emission.is_settled and refusal.code is not Code.OVERLOADED:
-                refusal.retry_after_s = (
-                    None  # it may have been told, and sent again it would be told of as another event
-                )
+                # it may have been told, and sent again it would be told of as another event
+                refusal.retry_after_s = None
                 raise
             UNTOLD.labels(one.topic).inc(len(one.body["events"]))
             log.warning("%d events were not told of on %s: %s", len(one.body["events"]), one.topic, refusal.detail)
