@@ -28,6 +28,7 @@ from services.remote_sdk.networks.dlib_format import FormatError
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.precision import DeviceMissing, Precision, choose
 from services.remote_sdk.slots import THING_DETECTION
+from services.remote_sdk.trial import try_detectors, try_faces, try_things
 
 _FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
 
@@ -66,14 +67,28 @@ def catalogue_of(settings: SdkSettings) -> Catalogue:
 def open_models(settings: SdkSettings, catalogue: Catalogue, threads: int) -> Models:
     """Open the models of every slot that is filled. ``threads``: how many run them at once.
 
-    Raises ENGINE_FAILED with the reason when a model or engine that is needed is missing or damaged, or the device is
-    not there.
+    Raises ENGINE_FAILED with the reason when a model or engine that is needed is missing or damaged, a model does not
+    run as its manifest says, or the device is not there.
     """
     try:
         precision = choose(settings.device, _FORMATS[settings.precision])
-        return _Opening(settings, precision, engines(settings.engine, precision, threads)).all_of(catalogue)
+        models = _Opening(settings, precision, engines(settings.engine, precision, threads)).all_of(catalogue)
+        _try_out(models, catalogue)
     except FAULTS as fault:
         raise _refusal(fault) from fault
+    return models
+
+
+def _try_out(models: Models, catalogue: Catalogue) -> None:
+    """Raises BadManifest for a model that does not run as its manifest says. The built-in ones have no choice."""
+
+    def described(named: Mapping[str, E]) -> dict[str, E]:
+        return {name: each for name, each in named.items() if catalogue.library.model(name).manifest.networks}
+
+    try_faces(described({**models.estimators, models.describer[0]: models.describer[1]}))
+    try_things(described({**models.body_estimators, **dict(models.thing_estimators.values())}))
+    detectors = {"face_detection": models.detector, **models.detectors}
+    try_detectors(described({catalogue.chosen[slot].name: detector for slot, detector in detectors.items()}))
 
 
 def _refusal(fault: Exception) -> MienError:

@@ -20,7 +20,8 @@ class Scrfd:
     stride; ``strides``, ``anchors`` per cell, ``threshold``, ``overlap``, ``long_side``, ``doubtful``, ``sure``."""
 
     def __init__(self, model: Loaded, long_side: int | None = None, threshold: float | None = None) -> None:
-        """``threshold``: 0..1, the network's own score; both None: what the manifest says. Raises BadManifest."""
+        """``long_side``: for networks that take any size; ``threshold``: 0..1, the network's own score; both None: what
+        the manifest says. Raises BadManifest."""
         self._net = model.net
         self._strides = model.option("strides", [8, 16, 32])
         self._names = [model.option(part, []) for part in ("scores", "boxes", "points")]
@@ -28,8 +29,10 @@ class Scrfd:
             raise BadManifest(f"model {model.manifest.name}: options.scores and .boxes name one output per stride")
         self._anchors = model.option("anchors", 2)
         picture = self._net.described.picture[1]
-        self._side = long_side or max(picture.width or 0, picture.height or 0) or model.option("long_side", 640)
+        if picture.width != picture.height:
+            raise BadManifest(f"model {model.manifest.name}: kind scrfd takes square pictures, or any size")
         self._fixed = picture.width is not None
+        self._side = picture.width or long_side or model.option("long_side", 640)
         self._multiple = self._side if self._fixed else max(self._strides)
         self._threshold = model.option("threshold", 0.5) if threshold is None else threshold
         self._overlap = model.option("overlap", 0.4)

@@ -30,6 +30,8 @@ class Yolo:
         wanted = model.option("wanted", self._classes)
         self._wanted = np.array([name in wanted for name in self._classes])
         self._points = model.option("points", 0)
+        if self._points not in (0, 5):
+            raise BadManifest(f"model {model.manifest.name}: options.points is 0 or 5")
         self._threshold = model.option("threshold", 0.5) if threshold is None else threshold
         self._overlap = model.option("overlap", 0.5)
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
@@ -56,7 +58,7 @@ class Yolo:
         scores = np.where(self._wanted, scores, 0)
         points = None
         if self._points and self._form == "v8":
-            points = rows[:, 4 + count :].reshape(len(rows), self._points, 3)[..., :2]
+            points = rows[:, 4 + count :].reshape(len(rows), 5, 3)[..., :2]
         half = rows[:, 2:4] / 2
         boxes = np.concatenate([rows[:, :2] - half, rows[:, :2] + half], axis=-1)
         found = Found(boxes, scores.max(axis=1), points, scores.argmax(axis=1))

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from services.remote_sdk.engines.net import Loaded, load
@@ -64,3 +65,19 @@ def constant(helper: Any, name: str, array: Any) -> Any:
     """A node that gives always the same array."""
     onnx = pytest.importorskip("onnx")
     return helper.make_node("Constant", [], [name], value=onnx.numpy_helper.from_array(array, name))
+
+
+def always(outputs: dict[str, np.ndarray], side: int) -> bytes:
+    """A network of pictures, (1, 3, side, side), as "x", whose outputs do not depend on them."""
+
+    def nodes(helper: Any) -> list[Any]:
+        zero = [
+            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
+            constant(helper, "none", np.zeros((), np.float32)),
+            helper.make_node("Mul", ["mean", "none"], ["zero"]),
+        ]
+        for name, array in outputs.items():
+            zero += [constant(helper, f"{name}_", array), helper.make_node("Add", [f"{name}_", "zero"], [name])]
+        return zero
+
+    return network(nodes, {"x": [1, 3, side, side]}, {name: list(array.shape) for name, array in outputs.items()})

@@ -22,25 +22,14 @@ from services.remote_sdk.models.manifest import BadManifest
 from tests import labels
 from tests.photos import shared
 from tests.unit.remote_sdk.looking import photo
-from tests.unit.remote_sdk.models import constant, describe, network, opened
+from tests.unit.remote_sdk.models import always, describe, opened
 
 PICTURE = 'files = ["own.onnx"]\ninputs.x = { width = 64, height = 64 }'
 
 
 def found_always(folder: Path, kind: str, outputs: dict[str, np.ndarray], options: str) -> Loaded:
     """A detector of 64 x 64 pixels whose outputs do not depend on the picture."""
-
-    def nodes(helper):
-        zero = [
-            helper.make_node("ReduceMean", ["x"], ["mean"], axes=[0, 1, 2, 3], keepdims=0),
-            constant(helper, "none", np.zeros((), np.float32)),
-            helper.make_node("Mul", ["mean", "none"], ["zero"]),
-        ]
-        for name, array in outputs.items():
-            zero += [constant(helper, f"{name}_", array), helper.make_node("Add", [f"{name}_", "zero"], [name])]
-        return zero
-
-    weights = network(nodes, {"x": [1, 3, 64, 64]}, {name: list(array.shape) for name, array in outputs.items()})
+    weights = always(outputs, 64)
     named = "\n".join(f'"{name}" = "of the test"' for name in outputs)
     tables = {"networks.main": PICTURE, "networks.main.outputs": named, "options": options}
     describe(folder / "own", "own", kind, "face_detection", weights, **tables)
@@ -75,6 +64,13 @@ def test_scrfd_is_decoded_by_its_manifest_alone(tmp_path: Path) -> None:
     assert face.points is not None
     assert face.points.tolist() == [[40, 16], [56, 16], [48, 32], [40, 40], [56, 40]]
     assert face.score == pytest.approx(1.0)
+
+
+def test_a_network_of_one_size_gets_that_size_whatever_the_settings_wish(tmp_path: Path) -> None:
+    loaded = scrfd(tmp_path)
+    picture = [np.zeros((128, 64, 3), np.uint8)]
+    [[usual], [same]] = (Scrfd(loaded, long_side=side).detect(picture)[0] for side in (None, 96))
+    assert edges(same) == edges(usual)
 
 
 def test_scrfd_without_names_of_outputs_is_refused(tmp_path: Path) -> None:
