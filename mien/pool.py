@@ -60,7 +60,7 @@ class Pool:
         )
         self._opening = asyncio.create_task(_open(server, part), name="pool-open")
         if self._claims:
-            self._housekeeping.repeat("claims-sweep", self._claims.sweep, SWEPT_S)
+            self._housekeeping.repeat("sweeping forgotten claims", self._claims.sweep, SWEPT_S)
 
     async def health(self) -> dict[str, Any]:
         """Raises STORE_UNAVAILABLE while this process cannot ask, or is not given work."""

@@ -16,7 +16,7 @@ from datetime import datetime
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
-from libs.common.storage.sqlite import PARAMETERS, Database, insert
+from libs.common.storage.sqlite import IN_JSON, PARAMETERS, Database, insert
 from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor
 from libs.common.wire.events import Event
@@ -107,9 +107,6 @@ _USED = " UNION ".join(
 _BAR = f"""
 INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids) WHERE value NOT IN ({_USED})
 """
-_IN_JSON = "IN (SELECT value FROM json_each(?))"
-"""An IN clause that takes any number of UUIDs or integers in one parameter, a JSON array. Not for free text: in
-SQLite 3.40 json_each cuts a string off at NUL."""
 
 
 class SqliteEventStore:
@@ -213,10 +210,10 @@ def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
     ids = json.dumps(event_ids)
     known = db.execute(
         "SELECT DISTINCT event_id FROM event JOIN descriptor USING (seq)"
-        f" WHERE account_id = ? AND event_id {_IN_JSON} ORDER BY event_id",
+        f" WHERE account_id = ? AND event_id {IN_JSON} ORDER BY event_id",
         (account, ids),
     ).fetchall()
-    db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {_IN_JSON}", (account, ids))
+    db.execute(f"DELETE FROM event WHERE account_id = ? AND event_id {IN_JSON}", (account, ids))
     _revise(db, [(row["event_id"], account) for row in known])
     db.execute(_BAR, {"ids": ids, "account": account})
 
@@ -237,7 +234,7 @@ def _with_descriptors(db: sqlite3.Connection, account: str, event_ids: list[str]
 def _descriptors(db: sqlite3.Connection, seqs: list[int]) -> dict[int, dict[str, Descriptor]]:
     """The descriptors of each event that has any, by the event's field."""
     found: dict[int, dict[str, Descriptor]] = {}
-    for row in db.execute(f"SELECT * FROM descriptor WHERE seq {_IN_JSON}", (json.dumps(seqs),)):
+    for row in db.execute(f"SELECT * FROM descriptor WHERE seq {IN_JSON}", (json.dumps(seqs),)):
         descriptor = Descriptor(version=row["version"], data=row["data"], score=row["score"])
         found.setdefault(row["seq"], {})[_DESCRIPTORS[row["kind"]]] = descriptor
     return found
@@ -267,7 +264,7 @@ def _changes(db: sqlite3.Connection, after: int, limit: int) -> GalleryPage:
 def _searchable(db: sqlite3.Connection, seqs: list[int | None]) -> dict[int, dict[int, bytes]]:
     """The descriptors of each event by version: those of faces and of bodies never share one."""
     found: dict[int, dict[int, bytes]] = {}
-    sql = f"SELECT seq, version, data FROM descriptor WHERE seq {_IN_JSON}"
+    sql = f"SELECT seq, version, data FROM descriptor WHERE seq {IN_JSON}"
     for row in db.execute(sql, (json.dumps([seq for seq in seqs if seq is not None]),)):
         found.setdefault(row["seq"], {})[row["version"]] = row["data"]
     return found

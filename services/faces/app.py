@@ -29,8 +29,8 @@ async def build(storage: Storage) -> Part:
     housekeeping = Housekeeping()
 
     async def start() -> None:
-        housekeeping.repeat("faces-sweep", faces.sweep, SWEEP_EVERY_S)
-        housekeeping.repeat("faces-lists", store.finish_deletions, FINISH_EVERY_S)
+        housekeeping.repeat("dropping expired attributes", faces.sweep, SWEEP_EVERY_S)
+        housekeeping.repeat("completing deletions of lists", store.finish_deletions, FINISH_EVERY_S)
 
     async def health() -> dict[str, Any]:
         await store.check()

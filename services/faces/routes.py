@@ -10,6 +10,7 @@ from libs.common.errors import Code, MienError
 from libs.common.http.routes import Call, Reply, Routes
 from libs.common.wire.base import Page, Wire
 from libs.common.wire.faces import (
+    Attribute,
     AttributeDraft,
     Face,
     FaceDraft,
@@ -170,11 +171,7 @@ async def delete_face_attribute(call: Call) -> None:
 @routes.get("/faces/{face_id}/attributes/samples")
 async def get_face_samples(call: Call) -> Samples:
     """The samples a face's attribute was made from."""
-    attribute = await call.service(FACES).face_attribute(call.account, call.path("face_id"))
-    return Samples(
-        face_descriptor_samples=attribute.face_descriptor_samples,
-        basic_attributes_samples=attribute.basic_attributes_samples,
-    )
+    return _samples(await call.service(FACES).face_attribute(call.account, call.path("face_id")))
 
 
 # Temporary attributes
@@ -225,11 +222,7 @@ async def delete_attribute(call: Call) -> None:
 @routes.get("/attributes/{attribute_id}/samples")
 async def get_attribute_samples(call: Call) -> Samples:
     """The samples a temporary attribute was made from."""
-    attribute = await call.service(FACES).attribute(call.account, call.path("attribute_id"))
-    return Samples(
-        face_descriptor_samples=attribute.face_descriptor_samples,
-        basic_attributes_samples=attribute.basic_attributes_samples,
-    )
+    return _samples(await call.service(FACES).attribute(call.account, call.path("attribute_id")))
 
 
 # Lists
@@ -314,6 +307,13 @@ def _attribute_reply(attribute_id: str, *, created: bool) -> Reply:
     url = f"{routes.prefix}/attributes/{attribute_id}"
     content = AttributeCreated(attribute_id=attribute_id, url=url)
     return Reply(content, status=201, headers={"Location": url}) if created else Reply(content)
+
+
+def _samples(attribute: Attribute) -> Samples:
+    return Samples(
+        face_descriptor_samples=attribute.face_descriptor_samples,
+        basic_attributes_samples=attribute.basic_attributes_samples,
+    )
 
 
 def _with_path_id(call: Call, name: str, body: W) -> W:

@@ -13,13 +13,11 @@ import msgpack
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.storage.sqlite import IN_JSON
 from libs.common.wire.faces import Attribute, AttributeData, DescriptorDraft, Face, FaceList
 from libs.common.wire.gallery import GalleryPage, GalleryRow
 from services.faces.model import FaceRecord
 from services.faces.ports import Edit
-
-IN_JSON = "IN (SELECT value FROM json_each(?))"
-"""An IN clause that takes any number of ids in one parameter: a JSON array."""
 
 LINKS = f"SELECT face_id, list_id FROM list_face WHERE face_id {IN_JSON} ORDER BY face_id, list_id"
 DESCRIPTORS = f"SELECT * FROM descriptor WHERE face_id {IN_JSON} ORDER BY face_id, version"

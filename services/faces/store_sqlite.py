@@ -12,7 +12,7 @@ import json
 import sqlite3
 from typing import Any
 
-from libs.common.storage.sqlite import Database
+from libs.common.storage.sqlite import IN_JSON, Database
 from libs.common.wire.base import Page
 from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
 from libs.common.wire.gallery import GalleryPage, Gap
@@ -20,7 +20,6 @@ from services.faces import statements
 from services.faces.conditions import FACE_CONDITIONS, LIST_CONDITIONS, compiled
 from services.faces.model import FaceRecord
 from services.faces.ports import Edit
-from services.faces.statements import IN_JSON
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS face (

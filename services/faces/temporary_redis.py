@@ -17,7 +17,8 @@ from libs.common.wire.base import pack
 from libs.common.wire.faces import Attribute
 from services.faces.attributes import already_there, in_use
 
-# KEYS: an owner and a content in turn. ARGV: account, now, then for each attribute its end and content
+# KEYS: an owner and a content in turn. ARGV: account, now, whether to replace (1), then for each attribute its end and
+# content. Answers of each whether it was there; where one is another account's, its place, and nothing is stored.
 STORE = """
 local account, now, force = ARGV[1], tonumber(ARGV[2]), ARGV[3] == '1'
 local existed = {}
@@ -41,6 +42,8 @@ for place = 1, #KEYS / 2 do
 end
 return existed
 """
+
+# KEYS: as above. ARGV: account, now. Answers how many there were that had not expired.
 DELETE = """
 local account, now, deleted = ARGV[1], tonumber(ARGV[2]), 0
 for place = 1, #KEYS / 2 do
@@ -57,7 +60,7 @@ return deleted
 
 
 class RedisTemporary:
-    """Satisfies :class:`services.faces.ports.TemporaryAttributes`. Every method raises STORE_UNAVAILABLE."""
+    """Satisfies :class:`services.faces.ports.TemporaryAttributes`. Every method may raise STORE_UNAVAILABLE."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis

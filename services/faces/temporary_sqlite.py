@@ -9,11 +9,10 @@ import sqlite3
 import msgpack
 
 from libs.common import clock
-from libs.common.storage.sqlite import Database
+from libs.common.storage.sqlite import IN_JSON, Database
 from libs.common.wire.base import pack
 from libs.common.wire.faces import Attribute
 from services.faces.attributes import already_there, in_use
-from services.faces.statements import IN_JSON
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS temporary_attribute (

@@ -31,8 +31,8 @@ async def build(storage: Storage) -> Part:
     housekeeping = Housekeeping()
 
     async def start() -> None:
-        housekeeping.repeat("image-store-purge", images.purge, PURGE_EVERY_S)
-        housekeeping.repeat("image-store-sweep", partial(images.sweep_in_turn, SWEEP_EVERY), ASK_EVERY_S)
+        housekeeping.repeat("purging what has expired", images.purge, PURGE_EVERY_S)
+        housekeeping.repeat("sweeping bytes without a row", partial(images.sweep_in_turn, SWEEP_EVERY), ASK_EVERY_S)
 
     async def health() -> dict[str, Any]:
         await images.check()

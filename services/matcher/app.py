@@ -26,7 +26,7 @@ async def build(faces: ports.Faces, events: ports.Events) -> Part:
 
     async def start() -> None:
         for gallery in galleries:
-            housekeeping.repeat(f"{gallery.origin}-follow", gallery.catch_up, FOLLOW_EVERY_S)
+            housekeeping.repeat(f"following {gallery.origin}", gallery.catch_up, FOLLOW_EVERY_S)
 
     async def stop() -> None:
         await housekeeping.stop()

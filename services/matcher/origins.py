@@ -24,9 +24,7 @@ from libs.common.wire.matcher import (
 )
 from services.matcher.engine import Hits, Matrix
 from services.matcher.gallery import Gallery, Query, Scope
-from services.matcher.references import by_version
-
-LOOKUP = 1000
+from services.matcher.references import LOOKUP, by_version
 
 
 class Origin(Protocol):

@@ -6,7 +6,7 @@ from concurrent.futures import Executor
 
 import numpy as np
 
-from libs.common.descriptors import Version, version_of
+from libs.common.descriptors import Kind, Version, version_of
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.ports import Events, Faces
@@ -30,7 +30,7 @@ from services.matcher.origins import (
     among,
     check_targets,
 )
-from services.matcher.references import Kind, Probe, References, given
+from services.matcher.references import Probe, References, given
 
 MAX_RAW_CANDIDATES = 10_000
 MAX_RESULTS = 100_000

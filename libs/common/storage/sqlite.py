@@ -34,6 +34,9 @@ PRAGMA wal_autocheckpoint = 4000;
 BATCH = 500
 PARAMETERS = 10_000
 """Of one statement; SQLite allows 32,766."""
+IN_JSON = "IN (SELECT value FROM json_each(?))"
+"""An IN clause that takes any number of UUIDs or integers in one parameter, a JSON array. Not for free text: in
+SQLite 3.40 json_each cuts a string off at NUL."""
 
 
 class Database:
