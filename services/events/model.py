@@ -17,6 +17,6 @@ class EventDraft(Event):
 
     account_id: Id = NIL
 
-    def of(self, account: str) -> Event:
+    def of(self, account: Id) -> Event:
         """The event, owned by ``account`` if the draft names nobody."""
         return self if "account_id" in self.model_fields_set else self.model_copy(update={"account_id": account})

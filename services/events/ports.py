@@ -56,24 +56,24 @@ class EventStore(Protocol):
         """
         ...
 
-    async def delete(self, account: str, event_ids: list[str]) -> None:
+    async def delete(self, account: Id, event_ids: list[Id]) -> None:
         """Delete those that exist. An id that nobody has used is used from now on: a save that comes later stores
         nothing under it."""
         ...
 
-    async def find(self, account: str, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
+    async def find(self, account: Id, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
         """Events that pass, without descriptors."""
         ...
 
-    async def select(self, account: str, where: Predicate) -> list[str]:
+    async def select(self, account: Id, where: Predicate) -> list[Id]:
         """The id of every event that passes, in order of ids."""
         ...
 
-    async def with_descriptors(self, account: str, event_ids: list[str]) -> list[Event]:
+    async def with_descriptors(self, account: Id, event_ids: list[Id]) -> list[Event]:
         """Those that exist, in order of ids."""
         ...
 
-    async def count(self, account: str, what: Counting, limit: int) -> list[Row]:
+    async def count(self, account: Id, what: Counting, limit: int) -> list[Row]:
         """At most ``limit`` rows: the values of the groups, by which they are ordered, then the counts."""
         ...
 

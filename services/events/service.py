@@ -89,7 +89,7 @@ class Events:
         """The ids of every event that passes, in order. Raises TOO_MANY as :meth:`find`."""
         return await self._store.select(account, filtered(where))
 
-    async def get(self, account: Id, event_id: str) -> Event:
+    async def get(self, account: Id, event_id: Id) -> Event:
         """One event, without descriptors. Raises EVENT_MISSING."""
         for event in await self._store.find(account, OneOf(EVENT_ID, (event_id,)), "id", 0, 1):
             return event
@@ -99,7 +99,7 @@ class Events:
         """Those events that exist, in order of ids, descriptors included."""
         return await self._store.with_descriptors(account, event_ids)
 
-    async def descriptor(self, account: Id, event_id: str, kind: DescriptorType, version: int | None) -> Descriptor:
+    async def descriptor(self, account: Id, event_id: Id, kind: DescriptorType, version: int | None) -> Descriptor:
         """The descriptor of an event, of any version when that is None.
 
         Raises EVENT_MISSING, DESCRIPTOR_MISSING, BODY_DESCRIPTOR_MISSING.
@@ -130,7 +130,7 @@ class Events:
         return await self._store.changes(after, min(limit, MAX_CHANGES), late)
 
 
-def _check_all(account: str, events: list[Event]) -> None:
+def _check_all(account: Id, events: list[Event]) -> None:
     for place, event in enumerate(events):
         check(account, event, f"events.{place}.")
 
@@ -149,5 +149,5 @@ def _order(where: EventFilter, page: EventPage) -> Order:
     return "newest" if page.order == "desc" else "oldest"
 
 
-def _missing(event_id: str) -> MienError:
+def _missing(event_id: Id) -> MienError:
     return MienError(Code.EVENT_MISSING, f"event {event_id} was not found")

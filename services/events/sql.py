@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from libs.common.ids import Id
 from libs.common.storage.sqlite import marks
 from services.events.columns import Column, Value
 from services.events.filters import All, Compare, Contains, Either, Empty, NoneOf, OneOf, Predicate
@@ -28,13 +29,13 @@ class Sql(NamedTuple):
     values: list[Value]
 
 
-def selection(account: str, where: Predicate) -> Sql:
+def selection(account: Id, where: Predicate) -> Sql:
     """The condition of a WHERE over ``event``: the account's rows that pass."""
     text, values = _compiled(account, where)
     return Sql(f"event.account_id = ? AND {text}", [account, *values])
 
 
-def page(account: str, where: Predicate, order: Order, offset: int, limit: int) -> Sql:
+def page(account: Id, where: Predicate, order: Order, offset: int, limit: int) -> Sql:
     """The query of the payloads of one page.
 
     Under a tag it walks that tag's rows in their order of time: neither a tag that is rare nor one that is on
@@ -62,7 +63,7 @@ def _led(where: Predicate) -> tuple[Predicate, OneOf | None]:
     return where, None
 
 
-def counts(account: str, what: Counting, limit: int) -> Sql:
+def counts(account: Id, what: Counting, limit: int) -> Sql:
     """The query that answers ``what``."""
     arrays = dict.fromkeys(column for column in what.groups if column.array)
     joins = "".join(f" LEFT JOIN {table(column)} ON {table(column)}.seq = event.seq" for column in arrays)
@@ -84,7 +85,7 @@ def folded(column: Column) -> str:
     return f"{column.name}_folded"
 
 
-def _compiled(account: str, predicate: Predicate) -> Sql:
+def _compiled(account: Id, predicate: Predicate) -> Sql:
     match predicate:
         case All(parts):
             return _joined(account, " AND ", parts, "1")
@@ -104,14 +105,14 @@ def _compiled(account: str, predicate: Predicate) -> Sql:
             return Sql(f"instr(event.{folded(column)}, ?) > 0", [text])
 
 
-def _joined(account: str, word: str, parts: Sequence[Predicate], nothing: str) -> Sql:
+def _joined(account: Id, word: str, parts: Sequence[Predicate], nothing: str) -> Sql:
     compiled = [_compiled(account, part) for part in parts]
     if not compiled:
         return Sql(nothing, [])
     return Sql(f"({word.join(part.text for part in compiled)})", [one for part in compiled for one in part.values])
 
 
-def _test(account: str, column: Column, test: str, values: Sequence[Value]) -> Sql:
+def _test(account: Id, column: Column, test: str, values: Sequence[Value]) -> Sql:
     if not column.array:
         return Sql(f"event.{column.name} {test}", [*values])
     rows = f"SELECT seq FROM {table(column)} WHERE account_id = ? AND value {test}"

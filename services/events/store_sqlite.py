@@ -16,6 +16,7 @@ from datetime import datetime
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.storage.sqlite import IN_JSON, PARAMETERS, Database, insert
 from libs.common.wire.base import chunks
 from libs.common.wire.estimations import Descriptor
@@ -115,26 +116,26 @@ class SqliteEventStore:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, account: str, events: list[Event], now: datetime, owed: Owed | None = None) -> bool:
+    async def add(self, account: Id, events: list[Event], now: datetime, owed: Owed | None = None) -> bool:
         return await self._database.write(lambda db: _add(db, account, events, now, owed))
 
-    async def delete(self, account: str, event_ids: list[str]) -> None:
+    async def delete(self, account: Id, event_ids: list[Id]) -> None:
         await self._database.write(lambda db: _delete(db, account, event_ids))
 
-    async def find(self, account: str, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
+    async def find(self, account: Id, where: Predicate, order: Order, offset: int, limit: int) -> list[Event]:
         sql, values = page(account, where, order, offset, limit)
         return await self._database.read(lambda db: [_event(row) for row in db.execute(sql, values)])
 
-    async def select(self, account: str, where: Predicate) -> list[str]:
+    async def select(self, account: Id, where: Predicate) -> list[Id]:
         condition, values = selection(account, where)
         # the plus: reading the whole account in order of ids costs more than sorting what passes
         sql = f"SELECT event_id FROM event WHERE {condition} ORDER BY +event_id"
         return await self._database.read(lambda db: [row[0] for row in db.execute(sql, values)])
 
-    async def with_descriptors(self, account: str, event_ids: list[str]) -> list[Event]:
+    async def with_descriptors(self, account: Id, event_ids: list[Id]) -> list[Event]:
         return await self._database.read(lambda db: _with_descriptors(db, account, event_ids))
 
-    async def count(self, account: str, what: Counting, limit: int) -> list[Row]:
+    async def count(self, account: Id, what: Counting, limit: int) -> list[Row]:
         sql, values = counts(account, what, limit)
         return await self._database.read(lambda db: [tuple(row) for row in db.execute(sql, values)])
 
@@ -149,7 +150,7 @@ def _event(row: sqlite3.Row) -> Event:
 # Writing
 
 
-def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetime, owed: Owed | None) -> bool:
+def _add(db: sqlite3.Connection, account: Id, events: list[Event], now: datetime, owed: Owed | None) -> bool:
     event_ids = [event.event_id for event in events]
     _require_free(db, account, event_ids)
     used = _used(db, event_ids)
@@ -161,7 +162,7 @@ def _add(db: sqlite3.Connection, account: str, events: list[Event], now: datetim
     return True
 
 
-def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
+def _require_free(db: sqlite3.Connection, account: Id, event_ids: list[Id]) -> None:
     """An id stays with the account that used it first, also after deletion: the feed names events by id alone."""
     of_others = "event_id IN (SELECT value FROM json_each(:ids)) AND account_id <> :account"
     sql = " UNION ".join(f"SELECT event_id FROM {each} WHERE {of_others}" for each in ("event", "change", "deleted"))
@@ -169,7 +170,7 @@ def _require_free(db: sqlite3.Connection, account: str, event_ids: list[str]) ->
         raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
 
 
-def _used(db: sqlite3.Connection, event_ids: list[str]) -> set[str]:
+def _used(db: sqlite3.Connection, event_ids: list[Id]) -> set[Id]:
     """Those that are stored or deleted."""
     return {row[0] for row in db.execute(_USED, {"ids": json.dumps(event_ids)})}
 
@@ -205,7 +206,7 @@ def _row(event: Event) -> list[Value | None]:
     return [payload, *flat, *texts]
 
 
-def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
+def _delete(db: sqlite3.Connection, account: Id, event_ids: list[Id]) -> None:
     """Tags and descriptors go with their event (ON DELETE CASCADE)."""
     ids = json.dumps(event_ids)
     known = db.execute(
@@ -221,7 +222,7 @@ def _delete(db: sqlite3.Connection, account: str, event_ids: list[str]) -> None:
 # Descriptors and the revision log
 
 
-def _with_descriptors(db: sqlite3.Connection, account: str, event_ids: list[str]) -> list[Event]:
+def _with_descriptors(db: sqlite3.Connection, account: Id, event_ids: list[Id]) -> list[Event]:
     found: list[Event] = []
     for some in chunks(sorted(set(event_ids)), PARAMETERS):
         condition, values = selection(account, OneOf(EVENT_ID, tuple(some)))

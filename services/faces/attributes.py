@@ -6,6 +6,7 @@ from typing import Any
 
 from libs.common import descriptors
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.wire.faces import Attribute, AttributeData, AttributeDraft, DescriptorDraft, StoredBasicAttributes
 
 
@@ -68,12 +69,12 @@ def merge(stored: Attribute, patch: AttributeDraft) -> Attribute:
     )
 
 
-def already_there(attribute_id: str) -> MienError:
+def already_there(attribute_id: Id) -> MienError:
     """A temporary attribute that is not to be replaced."""
     return MienError(Code.REQUEST_CONFLICT, f"attribute {attribute_id} exists; force=1 replaces it")
 
 
-def in_use(attribute_id: str) -> MienError:
+def in_use(attribute_id: Id) -> MienError:
     """A temporary attribute of another account."""
     return MienError(Code.REQUEST_CONFLICT, f"attribute {attribute_id}: the id is in use")
 

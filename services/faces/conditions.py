@@ -8,6 +8,7 @@ from typing import Any
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.wire.base import Wire
 
 Condition = tuple[str, Callable[[Any], Any]]
@@ -54,7 +55,7 @@ LIST_CONDITIONS: dict[str, Condition] = {
 }
 
 
-def compiled(table: str, account: str, where: Wire, conditions: dict[str, Condition]) -> tuple[str, dict[str, Any]]:
+def compiled(table: str, account: Id, where: Wire, conditions: dict[str, Condition]) -> tuple[str, dict[str, Any]]:
     """``WHERE`` of the account's rows of ``table`` that pass, with its parameters. Raises TOO_MANY over MAX_TEXTS."""
     clauses, values = [f"{table}.account = :account"], {"account": account}
     given = {name: value for name in conditions if (value := getattr(where, name)) is not None}

@@ -16,7 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from libs.common.errors import Code, MienError
-from libs.common.ids import new_id
+from libs.common.ids import Id, new_id
 from libs.common.storage.mongo import Collection, Document, Owned, reached
 from libs.common.wire.base import Page
 from libs.common.wire.faces import FaceList, ListFilter
@@ -60,7 +60,7 @@ class MongoLists:
                 return False
         return True
 
-    async def links(self, account: str, list_ids: Iterable[str]) -> Links:
+    async def links(self, account: Id, list_ids: Iterable[Id]) -> Links:
         """To those that are there."""
         wanted = sorted(set(list_ids))
         if not wanted:
@@ -70,14 +70,14 @@ class MongoLists:
             found = await owned.collection.find(owned.where({"place": {"$in": wanted}}), NUMBER).to_list()
         return {one["list_id"]: one["_id"] for one in found}
 
-    async def require(self, account: str, list_ids: set[str]) -> Links:
+    async def require(self, account: Id, list_ids: set[Id]) -> Links:
         """Raises LISTS_MISSING."""
         found = await self.links(account, list_ids)
         if missing := sorted(list_ids - found.keys()):
             raise MienError(Code.LISTS_MISSING, f"lists {', '.join(missing)} were not found")
         return found
 
-    async def touch(self, account: str, numbers: set[str], now_ms: int) -> set[str]:
+    async def touch(self, account: Id, numbers: set[str], now_ms: int) -> set[str]:
         """Move the time of update of lists whose faces have changed; which numbers are of lists that are gone."""
         if not numbers:
             return set()
@@ -89,13 +89,13 @@ class MongoLists:
                 return set()
             return numbers - {one["_id"] async for one in owned.collection.find(present, {"_id": 1})}
 
-    async def get(self, account: str, list_ids: Sequence[str]) -> list[FaceList]:
+    async def get(self, account: Id, list_ids: Sequence[Id]) -> list[FaceList]:
         owned = self._of(account)
         with reached():
             found = owned.collection.find(owned.where({"place": {"$in": list(list_ids)}})).sort("list_id", 1)
             return [read_list(document) async for document in found]
 
-    async def find(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
+    async def find(self, account: Id, where: ListFilter, page: Page) -> list[FaceList]:
         by_id = where.list_id__gte is not None or where.list_id__lt is not None
         order = [("list_id", 1)] if by_id else [("create_ms", DESCENDING), ("list_id", 1)]
         owned = self._of(account)
@@ -103,12 +103,12 @@ class MongoLists:
             found = owned.collection.find(owned.where(_present(where))).sort(order)
             return [read_list(document) async for document in found.skip(page.offset).limit(page.page_size)]
 
-    async def count(self, account: str, where: ListFilter) -> int:
+    async def count(self, account: Id, where: ListFilter) -> int:
         owned = self._of(account)
         with reached():
             return await owned.collection.count_documents(owned.where(_present(where)))
 
-    async def patch(self, account: str, list_id: str, user_data: str) -> bool:
+    async def patch(self, account: Id, list_id: Id, user_data: str) -> bool:
         owned = self._of(account)
         with reached():
             done = await owned.collection.update_one(
@@ -116,7 +116,7 @@ class MongoLists:
             )
         return done.matched_count == 1
 
-    async def mark(self, account: str, list_ids: Sequence[str], now_ms: int) -> None:
+    async def mark(self, account: Id, list_ids: Sequence[Id], now_ms: int) -> None:
         """Those that exist are deleted from here on, and their places are free."""
         owned = self._of(account)
         operations = [
@@ -130,29 +130,29 @@ class MongoLists:
             with reached():
                 await owned.collection.bulk_write(operations, ordered=False)
 
-    async def marks(self, account: str, list_ids: Sequence[str]) -> Marks:
+    async def marks(self, account: Id, list_ids: Sequence[Id]) -> Marks:
         """Of lists that had these ids."""
         owned = self._of(account)
         with reached():
             found = owned.collection.find(owned.where({**MARKED, "list_id": {"$in": list(list_ids)}}), NUMBER)
             return {one["_id"]: one["list_id"] async for one in found}
 
-    async def marks_of_all(self) -> dict[str, Marks]:
+    async def marks_of_all(self) -> dict[Id, Marks]:
         """By account."""
-        found: dict[str, Marks] = {}
+        found: dict[Id, Marks] = {}
         with reached():
             async for one in self._documents.find(MARKED, NUMBER):
                 found.setdefault(one["account_id"], {})[one["_id"]] = one["list_id"]
         return found
 
-    async def drop_marks(self, account: str, numbers: Iterable[str], before_ms: int) -> None:
+    async def drop_marks(self, account: Id, numbers: Iterable[str], before_ms: int) -> None:
         """Forget lists that were deleted before a moment; no face may have them any more."""
         owned = self._of(account)
         condition = {"_id": {"$in": sorted(numbers)}, "deleted": True, "deleted_ms": {"$lt": before_ms}}
         with reached():
             await owned.collection.delete_many(owned.where(condition))
 
-    def _of(self, account: str) -> Owned:
+    def _of(self, account: Id) -> Owned:
         return Owned(self._documents, account)
 
 

@@ -8,6 +8,7 @@ from aiohttp import web
 
 from libs.common.errors import Code, MienError
 from libs.common.http.routes import Call, Reply, Routes
+from libs.common.ids import Id
 from libs.common.wire.base import Page, Wire
 from libs.common.wire.faces import (
     Attribute,
@@ -297,13 +298,13 @@ async def link(call: Call, body: Link) -> None:
     await call.service(FACES).link(call.account, body)
 
 
-def _face_reply(face_id: str, *, created: bool) -> Reply:
+def _face_reply(face_id: Id, *, created: bool) -> Reply:
     url = f"{routes.prefix}/faces/{face_id}"
     content = FaceCreated(face_id=face_id, url=url, external_url=f"{GATEWAY}/faces/{face_id}")
     return Reply(content, status=201, headers={"Location": url}) if created else Reply(content)
 
 
-def _attribute_reply(attribute_id: str, *, created: bool) -> Reply:
+def _attribute_reply(attribute_id: Id, *, created: bool) -> Reply:
     url = f"{routes.prefix}/attributes/{attribute_id}"
     content = AttributeCreated(attribute_id=attribute_id, url=url)
     return Reply(content, status=201, headers={"Location": url}) if created else Reply(content)

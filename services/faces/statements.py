@@ -13,6 +13,7 @@ import msgpack
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.storage.sqlite import IN_JSON
 from libs.common.wire.faces import Attribute, AttributeData, DescriptorDraft, Face, FaceList
 from libs.common.wire.gallery import GalleryPage, GalleryRow
@@ -42,13 +43,13 @@ def read_faces(db: sqlite3.Connection, rows: list[sqlite3.Row]) -> list[Face]:
     ]
 
 
-def of_faces(db: sqlite3.Connection, sql: str, face_ids: list[str]) -> dict[str, list[sqlite3.Row]]:
+def of_faces(db: sqlite3.Connection, sql: str, face_ids: list[Id]) -> dict[Id, list[sqlite3.Row]]:
     """What ``sql`` (LINKS or DESCRIPTORS) finds for each face that has some."""
     rows = db.execute(sql, (json.dumps(face_ids),))
     return {face_id: list(group) for face_id, group in groupby(rows, lambda row: row["face_id"])}
 
 
-def missing(db: sqlite3.Connection, table: str, account: str, ids: Iterable[str]) -> list[str]:
+def missing(db: sqlite3.Connection, table: str, account: Id, ids: Iterable[Id]) -> list[Id]:
     """Which of ``ids`` the account does not have in ``table`` (``face`` or ``list``)."""
     wanted = sorted(set(ids))
     sql = f"SELECT {table}_id FROM {table} WHERE {table}_id {IN_JSON} AND account = ?"
@@ -56,24 +57,24 @@ def missing(db: sqlite3.Connection, table: str, account: str, ids: Iterable[str]
     return [one for one in wanted if one not in found]
 
 
-def require_faces(db: sqlite3.Connection, account: str, face_ids: list[str]) -> None:
+def require_faces(db: sqlite3.Connection, account: Id, face_ids: list[Id]) -> None:
     if absent := missing(db, "face", account, face_ids):
         raise MienError(Code.FACES_MISSING, f"faces {', '.join(absent)} were not found")
 
 
-def require_lists(db: sqlite3.Connection, account: str, list_ids: Iterable[str]) -> None:
+def require_lists(db: sqlite3.Connection, account: Id, list_ids: Iterable[Id]) -> None:
     if absent := missing(db, "list", account, list_ids):
         raise MienError(Code.LISTS_MISSING, f"lists {', '.join(absent)} were not found")
 
 
-def require_free(db: sqlite3.Connection, account: str, face_ids: list[str]) -> None:
+def require_free(db: sqlite3.Connection, account: Id, face_ids: list[Id]) -> None:
     """An id stays with the account that used it first, also after deletion: the feed names faces by id alone."""
     sql = f"SELECT face_id FROM change WHERE face_id {IN_JSON} AND account <> ? ORDER BY face_id"
     if taken := db.execute(sql, (json.dumps(face_ids), account)).fetchall():
         raise MienError(Code.REQUEST_CONFLICT, f"faces {', '.join(row[0] for row in taken)}: the id is in use")
 
 
-def add_faces(db: sqlite3.Connection, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
+def add_faces(db: sqlite3.Connection, account: Id, records: list[FaceRecord], now_ms: int) -> list[Face]:
     ids = [record.face.face_id for record in records]
     require_free(db, account, ids)
     absent = set(missing(db, "face", account, ids))
@@ -89,7 +90,7 @@ def add_faces(db: sqlite3.Connection, account: str, records: list[FaceRecord], n
     return [stored[face_id] for face_id in ids]
 
 
-def put_face(db: sqlite3.Connection, account: str, record: FaceRecord, now_ms: int) -> bool:
+def put_face(db: sqlite3.Connection, account: Id, record: FaceRecord, now_ms: int) -> bool:
     face_id = record.face.face_id
     require_free(db, account, [face_id])
     require_lists(db, account, record.face.lists)
@@ -126,7 +127,7 @@ def insert_face(db: sqlite3.Connection, record: FaceRecord) -> None:
         insert_attribute(db, face.face_id, record.attribute)
 
 
-def patch_face(db: sqlite3.Connection, account: str, face_id: str, changes: dict[str, Any]) -> bool:
+def patch_face(db: sqlite3.Connection, account: Id, face_id: Id, changes: dict[str, Any]) -> bool:
     """Setting the id to itself lets an empty patch, too, tell whether the face exists."""
     if "user_data" in changes:
         changes = changes | {"folded": changes["user_data"].casefold()}
@@ -135,7 +136,7 @@ def patch_face(db: sqlite3.Connection, account: str, face_id: str, changes: dict
     return db.execute(sql, {"account": account, "face_id": face_id, **changes}).rowcount > 0
 
 
-def delete_faces(db: sqlite3.Connection, account: str, face_ids: list[str], now_ms: int) -> None:
+def delete_faces(db: sqlite3.Connection, account: Id, face_ids: list[Id], now_ms: int) -> None:
     """Attributes, descriptors and links go with their face (ON DELETE CASCADE)."""
     sql = f"SELECT face_id FROM face WHERE face_id {IN_JSON} AND account = ? ORDER BY face_id"
     doomed = [row[0] for row in db.execute(sql, (json.dumps(face_ids), account))]
@@ -147,7 +148,7 @@ def delete_faces(db: sqlite3.Connection, account: str, face_ids: list[str], now_
 # Attributes
 
 
-def read_attributes(db: sqlite3.Connection, account: str, face_ids: list[str]) -> list[Attribute]:
+def read_attributes(db: sqlite3.Connection, account: Id, face_ids: list[Id]) -> list[Attribute]:
     rows = db.execute(
         f"SELECT attribute.* FROM attribute JOIN face USING (face_id) WHERE face_id {IN_JSON} AND account = ?"
         " ORDER BY face_id",
@@ -170,7 +171,7 @@ def read_attributes(db: sqlite3.Connection, account: str, face_ids: list[str]) -
     ]
 
 
-def insert_attribute(db: sqlite3.Connection, face_id: str, attribute: Attribute) -> None:
+def insert_attribute(db: sqlite3.Connection, face_id: Id, attribute: Attribute) -> None:
     content = attribute.model_dump(include=set(AttributeData.model_fields) - {"descriptors"})
     db.execute(
         "INSERT INTO attribute (face_id, attribute_id, create_ms, content) VALUES (?, ?, ?, ?)",
@@ -182,7 +183,7 @@ def insert_attribute(db: sqlite3.Connection, face_id: str, attribute: Attribute)
     )
 
 
-def edit_attribute(db: sqlite3.Connection, account: str, face_id: str, edit: Edit, now_ms: int) -> None:
+def edit_attribute(db: sqlite3.Connection, account: Id, face_id: Id, edit: Edit, now_ms: int) -> None:
     if missing(db, "face", account, [face_id]):
         raise MienError(Code.FACE_MISSING, f"face {face_id} was not found")
     edited = edit(next(iter(read_attributes(db, account, [face_id])), None))
@@ -206,7 +207,7 @@ def read_list(row: sqlite3.Row) -> FaceList:
     )
 
 
-def add_list(db: sqlite3.Connection, account: str, drawn: FaceList) -> None:
+def add_list(db: sqlite3.Connection, account: Id, drawn: FaceList) -> None:
     row = db.execute("SELECT account FROM list WHERE list_id = ?", (drawn.list_id,)).fetchone()
     if row is not None and row["account"] != account:
         raise MienError(Code.REQUEST_CONFLICT, f"list {drawn.list_id}: the id is in use")
@@ -223,7 +224,7 @@ def add_list(db: sqlite3.Connection, account: str, drawn: FaceList) -> None:
     )
 
 
-def delete_lists(db: sqlite3.Connection, account: str, list_ids: list[str]) -> None:
+def delete_lists(db: sqlite3.Connection, account: Id, list_ids: list[Id]) -> None:
     for list_id in list_ids:
         if missing(db, "list", account, [list_id]):
             continue
@@ -232,26 +233,26 @@ def delete_lists(db: sqlite3.Connection, account: str, list_ids: list[str]) -> N
         revise(db, account, [row["face_id"] for row in members])
 
 
-def require_link(db: sqlite3.Connection, account: str, list_id: str, face_ids: list[str]) -> None:
+def require_link(db: sqlite3.Connection, account: Id, list_id: Id, face_ids: list[Id]) -> None:
     if missing(db, "list", account, [list_id]):
         raise MienError(Code.LIST_MISSING, f"list {list_id} was not found", status=400)
     require_faces(db, account, face_ids)
 
 
-def link(db: sqlite3.Connection, list_id: str, face_id: str) -> bool:
+def link(db: sqlite3.Connection, list_id: Id, face_id: Id) -> bool:
     """Link them; whether they were not linked before."""
     sql = "INSERT INTO list_face (list_id, face_id) VALUES (?, ?) ON CONFLICT DO NOTHING"
     return db.execute(sql, (list_id, face_id)).rowcount > 0
 
 
-def record_move(db: sqlite3.Connection, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+def record_move(db: sqlite3.Connection, account: Id, list_id: Id, face_ids: list[Id], now_ms: int) -> None:
     """Record that these faces joined or left the list."""
     revise(db, account, face_ids)
     if face_ids:
         db.execute("UPDATE list SET update_ms = ? WHERE list_id = ?", (now_ms, list_id))
 
 
-def touch(db: sqlite3.Connection, face_ids: Iterable[str], now_ms: int) -> None:
+def touch(db: sqlite3.Connection, face_ids: Iterable[Id], now_ms: int) -> None:
     """Move the time of update of every list these faces are in."""
     db.execute(
         f"UPDATE list SET update_ms = ? WHERE list_id IN (SELECT list_id FROM list_face WHERE face_id {IN_JSON})",
@@ -262,7 +263,7 @@ def touch(db: sqlite3.Connection, face_ids: Iterable[str], now_ms: int) -> None:
 # The revision log
 
 
-def revise(db: sqlite3.Connection, account: str, face_ids: Iterable[str]) -> None:
+def revise(db: sqlite3.Connection, account: Id, face_ids: Iterable[Id]) -> None:
     """Give each face the next revision. REPLACE drops the older row; AUTOINCREMENT never gives a number twice."""
     db.executemany(
         "INSERT OR REPLACE INTO change (face_id, account) VALUES (?, ?)",

@@ -18,6 +18,7 @@ from pymongo.errors import BulkWriteError
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.storage import mongo, revisions
 from libs.common.storage.mongo import DUPLICATE, Collection, Document, Owned, reached
 from libs.common.storage.revisions import Revisions, Stamp
@@ -84,7 +85,7 @@ class MongoFaceStore:
 
     # Faces
 
-    async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
+    async def add_faces(self, account: Id, records: list[FaceRecord], now_ms: int) -> list[Face]:
         drawn = {record.face.face_id: record for record in reversed(records)}
         numbers: set[str] = set()
         for _ in range(TRIES):
@@ -102,7 +103,7 @@ class MongoFaceStore:
             answers |= {face.face_id: face for face in await self.faces(account, [*drawn])}
         return [answers[record.face.face_id] for record in records]
 
-    async def put_face(self, account: str, record: FaceRecord, now_ms: int) -> bool:
+    async def put_face(self, account: Id, record: FaceRecord, now_ms: int) -> bool:
         face_id, lists = record.face.face_id, set(record.face.lists)
         for _ in range(TRIES):
             places = await self._places(account, [face_id])
@@ -115,7 +116,7 @@ class MongoFaceStore:
                 return drawn is record
         raise _contended([face_id])
 
-    async def patch_face(self, account: str, face_id: str, changes: dict[str, Any]) -> bool:
+    async def patch_face(self, account: Id, face_id: Id, changes: dict[str, Any]) -> bool:
         """Setting the account to itself lets an empty patch, too, tell whether the face exists."""
         if "user_data" in changes:
             changes = changes | {"folded": changes["user_data"].casefold()}
@@ -125,7 +126,7 @@ class MongoFaceStore:
             done = await owned.collection.update_one(condition, {"$set": {"account_id": account, **changes}})
         return done.matched_count == 1
 
-    async def delete_faces(self, account: str, face_ids: list[str], now_ms: int, *, all_or_none: bool) -> None:
+    async def delete_faces(self, account: Id, face_ids: list[Id], now_ms: int, *, all_or_none: bool) -> None:
         if all_or_none:
             await self._require(account, face_ids)
         left: set[str] = set()
@@ -137,10 +138,10 @@ class MongoFaceStore:
         if await self._change(account, face_ids, bury):
             await self._lists.touch(account, left, now_ms)
 
-    async def faces(self, account: str, face_ids: list[str]) -> list[Face]:
+    async def faces(self, account: Id, face_ids: list[Id]) -> list[Face]:
         return [read_face(document) for document in await self._read(account, face_ids, RECORD)]
 
-    async def find_faces(self, account: str, where: FaceFilter, page: Page) -> list[Face]:
+    async def find_faces(self, account: Id, where: FaceFilter, page: Page) -> list[Face]:
         by_id = where.face_id__gte is not None or where.face_id__lt is not None
         order = [("face_id", 1)] if by_id else [("create_ms", DESCENDING), ("face_id", 1)]
         owned = self._of(account)
@@ -149,13 +150,13 @@ class MongoFaceStore:
             found = await query.skip(page.offset).limit(page.page_size).to_list()
         return [read_face(document) for document in found]
 
-    async def select_faces(self, account: str, where: FaceFilter) -> list[str]:
+    async def select_faces(self, account: Id, where: FaceFilter) -> list[Id]:
         owned = self._of(account)
         with reached():
             found = owned.collection.find(owned.where(_alive(where)), {"_id": 1}).sort("face_id", 1)
             return [document["_id"] async for document in found]
 
-    async def count_faces(self, account: str, where: FaceFilter, *, with_attributes: bool = False) -> int:
+    async def count_faces(self, account: Id, where: FaceFilter, *, with_attributes: bool = False) -> int:
         owned = self._of(account)
         condition = _alive(where)
         if with_attributes:
@@ -165,11 +166,11 @@ class MongoFaceStore:
 
     # Attributes
 
-    async def face_attributes(self, account: str, face_ids: list[str]) -> list[Attribute]:
+    async def face_attributes(self, account: Id, face_ids: list[Id]) -> list[Attribute]:
         found = [read_attribute(document) for document in await self._read(account, face_ids, OWNED)]
         return [attribute for attribute in found if attribute is not None]
 
-    async def edit_attribute(self, account: str, face_id: str, edit: Edit, now_ms: int) -> None:
+    async def edit_attribute(self, account: Id, face_id: Id, edit: Edit, now_ms: int) -> None:
         for _ in range(TRIES):
             found = await self._read(account, [face_id], (*OWNED, "numbers", "revision"))
             if not found:
@@ -183,29 +184,29 @@ class MongoFaceStore:
 
     # Lists and links
 
-    async def add_list(self, account: str, drawn: FaceList) -> None:
+    async def add_list(self, account: Id, drawn: FaceList) -> None:
         if await self._lists.add(drawn):  # faces of a deleted one that had its id must not seem to be in it
             await self._unlink(account, await self._lists.marks(account, [drawn.list_id]))
 
-    async def lists(self, account: str, list_ids: list[str]) -> list[FaceList]:
+    async def lists(self, account: Id, list_ids: list[Id]) -> list[FaceList]:
         return await self._lists.get(account, list_ids)
 
-    async def find_lists(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
+    async def find_lists(self, account: Id, where: ListFilter, page: Page) -> list[FaceList]:
         return await self._lists.find(account, where, page)
 
-    async def count_lists(self, account: str, where: ListFilter) -> int:
+    async def count_lists(self, account: Id, where: ListFilter) -> int:
         return await self._lists.count(account, where)
 
-    async def members(self, account: str, list_id: str, page: Page) -> list[str]:
+    async def members(self, account: Id, list_id: Id, page: Page) -> list[Id]:
         owned = self._of(account)
         with reached():
             query = owned.collection.find(owned.where({"lists": {"$in": [list_id]}}), {"_id": 1}).sort("face_id", 1)
             return [one["_id"] for one in await query.skip(page.offset).limit(page.page_size).to_list()]
 
-    async def patch_list(self, account: str, list_id: str, user_data: str) -> bool:
+    async def patch_list(self, account: Id, list_id: Id, user_data: str) -> bool:
         return await self._lists.patch(account, list_id, user_data)
 
-    async def delete_lists(self, account: str, list_ids: list[str]) -> None:
+    async def delete_lists(self, account: Id, list_ids: list[Id]) -> None:
         await self._lists.mark(account, list_ids, self._now_ms())
         await self._unlink(account, await self._lists.marks(account, list_ids))
 
@@ -217,17 +218,17 @@ class MongoFaceStore:
                 await self._unlink(account, dict(some))
                 await self._lists.drop_marks(account, dict(some), before_ms)
 
-    async def attach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+    async def attach(self, account: Id, list_id: Id, face_ids: list[Id], now_ms: int) -> None:
         number = await self._linkable(account, list_id, face_ids)
         if await self._change(account, face_ids, _relinked(lambda links: {**links, list_id: number})):
             await self._touch(account, face_ids, {number}, now_ms)
 
-    async def detach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+    async def detach(self, account: Id, list_id: Id, face_ids: list[Id], now_ms: int) -> None:
         number = await self._linkable(account, list_id, face_ids)
         if await self._change(account, face_ids, _relinked(lambda links: _without(links, {number}))):
             await self._lists.touch(account, {number}, now_ms)
 
-    async def _linkable(self, account: str, list_id: str, face_ids: list[str]) -> str:
+    async def _linkable(self, account: Id, list_id: Id, face_ids: list[Id]) -> str:
         """The list's number."""
         links = await self._lists.links(account, [list_id])
         if not links:
@@ -235,13 +236,13 @@ class MongoFaceStore:
         await self._require(account, face_ids)
         return links[list_id]
 
-    async def _touch(self, account: str, face_ids: Sequence[str], numbers: set[str], now_ms: int) -> bool:
+    async def _touch(self, account: Id, face_ids: Sequence[Id], numbers: set[str], now_ms: int) -> bool:
         """Move the lists' times of update, and take the faces out of those that were deleted meanwhile; whether any
         was."""
         gone = await self._lists.touch(account, numbers, now_ms)
         return bool(gone) and await self._change(account, face_ids, _relinked(lambda links: _without(links, gone)))
 
-    async def _unlink(self, account: str, marks: Marks) -> None:
+    async def _unlink(self, account: Id, marks: Marks) -> None:
         """Take every face out of deleted lists."""
         owned = self._of(account)
         linked = owned.where({"lists": {"$in": sorted(set(marks.values()))}, "numbers": {"$in": sorted(marks)}})
@@ -260,10 +261,10 @@ class MongoFaceStore:
 
     # One document a face
 
-    def _of(self, account: str) -> Owned:
+    def _of(self, account: Id) -> Owned:
         return Owned(self._documents, account)
 
-    async def _read(self, account: str, face_ids: Sequence[str], fields: Iterable[str]) -> list[Document]:
+    async def _read(self, account: Id, face_ids: Sequence[Id], fields: Iterable[str]) -> list[Document]:
         """Live faces in order of ids."""
         if not face_ids:
             return []
@@ -272,12 +273,12 @@ class MongoFaceStore:
         with reached():
             return await owned.collection.find(wanted, _only(fields)).sort("face_id", 1).to_list()
 
-    async def _require(self, account: str, face_ids: list[str]) -> None:
+    async def _require(self, account: Id, face_ids: list[Id]) -> None:
         found = {document["_id"] for document in await self._read(account, face_ids, ("_id",))}
         if absent := sorted(set(face_ids) - found):
             raise MienError(Code.FACES_MISSING, f"faces {', '.join(absent)} were not found")
 
-    async def _places(self, account: str, face_ids: Iterable[str]) -> dict[str, Document]:
+    async def _places(self, account: Id, face_ids: Iterable[Id]) -> dict[Id, Document]:
         """What is under these ids, faces and tombstones. Raises REQUEST_CONFLICT when one is another account's: the
         feed names faces by id alone."""
         fields = _only(("account_id", "deleted", "create_ms", "numbers", "revision"))
@@ -287,9 +288,7 @@ class MongoFaceStore:
             raise MienError(Code.REQUEST_CONFLICT, f"faces {', '.join(taken)}: the id is in use")
         return {place["_id"]: place for place in found}
 
-    async def _make(
-        self, account: str, records: Iterable[FaceRecord], places: dict[str, Document], links: Links
-    ) -> bool:
+    async def _make(self, account: Id, records: Iterable[FaceRecord], places: dict[Id, Document], links: Links) -> bool:
         """Store whole faces over what was read of their places; whether all of those were as they were read."""
         return await self._write(
             account,
@@ -299,7 +298,7 @@ class MongoFaceStore:
             ],
         )
 
-    async def _change(self, account: str, face_ids: Sequence[str], change: Change) -> bool:
+    async def _change(self, account: Id, face_ids: Sequence[Id], change: Change) -> bool:
         """Change those that exist; whether any was to be changed."""
         changed = False
         for _ in range(TRIES):
@@ -312,12 +311,12 @@ class MongoFaceStore:
                 return True
         raise _contended(face_ids)
 
-    async def _write(self, account: str, changes: Sequence[Written]) -> bool:
+    async def _write(self, account: Id, changes: Sequence[Written]) -> bool:
         """Make all changes, some at a time; whether all documents were as they were read. Those that were not stay."""
         as_read = [await self._write_some(account, some) for some in chunks(list(changes), AT_ONCE)]
         return all(as_read)
 
-    async def _write_some(self, account: str, changes: Sequence[Written]) -> bool:
+    async def _write_some(self, account: Id, changes: Sequence[Written]) -> bool:
         owned = self._of(account)
 
         def operation(document: Document, fields: Document, stamp: Stamp) -> InsertOne[Document] | UpdateOne:
@@ -354,7 +353,7 @@ def _is_free(place: Document | None) -> bool:
     return place is None or place["deleted"]
 
 
-def _lists_of(records: Iterable[FaceRecord]) -> set[str]:
+def _lists_of(records: Iterable[FaceRecord]) -> set[Id]:
     return {list_id for record in records for list_id in record.face.lists}
 
 
@@ -378,6 +377,6 @@ def _without(links: Links, numbers: Set[str]) -> Links:
     return {list_id: number for list_id, number in links.items() if number not in numbers}
 
 
-def _contended(ids: Sequence[str]) -> MienError:
+def _contended(ids: Sequence[Id]) -> MienError:
     detail = f"{', '.join(ids[:5])}: changed by too many at the same moment"
     return MienError(Code.OVERLOADED, detail, retry_after_s=1)

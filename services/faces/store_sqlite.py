@@ -12,6 +12,7 @@ import json
 import sqlite3
 from typing import Any
 
+from libs.common.ids import Id
 from libs.common.storage.sqlite import IN_JSON, Database
 from libs.common.wire.base import Page
 from libs.common.wire.faces import Attribute, Face, FaceFilter, FaceList, ListFilter
@@ -82,16 +83,16 @@ class SqliteFaceStore:
     async def check(self) -> None:
         await self._database.rows("SELECT 1 FROM face LIMIT 1")
 
-    async def add_faces(self, account: str, records: list[FaceRecord], now_ms: int) -> list[Face]:
+    async def add_faces(self, account: Id, records: list[FaceRecord], now_ms: int) -> list[Face]:
         return await self._database.write(lambda db: statements.add_faces(db, account, records, now_ms))
 
-    async def put_face(self, account: str, record: FaceRecord, now_ms: int) -> bool:
+    async def put_face(self, account: Id, record: FaceRecord, now_ms: int) -> bool:
         return await self._database.write(lambda db: statements.put_face(db, account, record, now_ms))
 
-    async def patch_face(self, account: str, face_id: str, changes: dict[str, Any]) -> bool:
+    async def patch_face(self, account: Id, face_id: Id, changes: dict[str, Any]) -> bool:
         return await self._database.write(lambda db: statements.patch_face(db, account, face_id, changes))
 
-    async def delete_faces(self, account: str, face_ids: list[str], now_ms: int, *, all_or_none: bool) -> None:
+    async def delete_faces(self, account: Id, face_ids: list[Id], now_ms: int, *, all_or_none: bool) -> None:
         def work(db: sqlite3.Connection) -> None:
             if all_or_none:
                 statements.require_faces(db, account, face_ids)
@@ -99,13 +100,13 @@ class SqliteFaceStore:
 
         await self._database.write(work)
 
-    async def faces(self, account: str, face_ids: list[str]) -> list[Face]:
+    async def faces(self, account: Id, face_ids: list[Id]) -> list[Face]:
         sql = f"SELECT * FROM face WHERE face_id {IN_JSON} AND account = ? ORDER BY face_id"
         return await self._database.read(
             lambda db: statements.read_faces(db, db.execute(sql, (json.dumps(face_ids), account)).fetchall())
         )
 
-    async def find_faces(self, account: str, where: FaceFilter, page: Page) -> list[Face]:
+    async def find_faces(self, account: Id, where: FaceFilter, page: Page) -> list[Face]:
         by_id = where.face_id__gte is not None or where.face_id__lt is not None
         order = "face.face_id" if by_id else "face.create_ms DESC, face.face_id"
         clause, values = compiled("face", account, where, FACE_CONDITIONS)
@@ -113,31 +114,31 @@ class SqliteFaceStore:
         values |= {"limit": page.page_size, "offset": page.offset}
         return await self._database.read(lambda db: statements.read_faces(db, db.execute(sql, values).fetchall()))
 
-    async def select_faces(self, account: str, where: FaceFilter) -> list[str]:
+    async def select_faces(self, account: Id, where: FaceFilter) -> list[Id]:
         clause, values = compiled("face", account, where, FACE_CONDITIONS)
         rows = await self._database.rows(f"SELECT face.face_id FROM face{clause} ORDER BY face.face_id", values)
         return [row[0] for row in rows]
 
-    async def count_faces(self, account: str, where: FaceFilter, *, with_attributes: bool = False) -> int:
+    async def count_faces(self, account: Id, where: FaceFilter, *, with_attributes: bool = False) -> int:
         clause, values = compiled("face", account, where, FACE_CONDITIONS)
         owned = " AND EXISTS (SELECT 1 FROM attribute WHERE attribute.face_id = face.face_id)"
         rows = await self._database.rows(f"SELECT count(*) FROM face{clause}{owned if with_attributes else ''}", values)
         return rows[0][0]
 
-    async def face_attributes(self, account: str, face_ids: list[str]) -> list[Attribute]:
+    async def face_attributes(self, account: Id, face_ids: list[Id]) -> list[Attribute]:
         return await self._database.read(lambda db: statements.read_attributes(db, account, face_ids))
 
-    async def edit_attribute(self, account: str, face_id: str, edit: Edit, now_ms: int) -> None:
+    async def edit_attribute(self, account: Id, face_id: Id, edit: Edit, now_ms: int) -> None:
         await self._database.write(lambda db: statements.edit_attribute(db, account, face_id, edit, now_ms))
 
-    async def add_list(self, account: str, drawn: FaceList) -> None:
+    async def add_list(self, account: Id, drawn: FaceList) -> None:
         await self._database.write(lambda db: statements.add_list(db, account, drawn))
 
-    async def lists(self, account: str, list_ids: list[str]) -> list[FaceList]:
+    async def lists(self, account: Id, list_ids: list[Id]) -> list[FaceList]:
         sql = f"SELECT * FROM list WHERE list_id {IN_JSON} AND account = ? ORDER BY list_id"
         return [statements.read_list(row) for row in await self._database.rows(sql, (json.dumps(list_ids), account))]
 
-    async def find_lists(self, account: str, where: ListFilter, page: Page) -> list[FaceList]:
+    async def find_lists(self, account: Id, where: ListFilter, page: Page) -> list[FaceList]:
         by_id = where.list_id__gte is not None or where.list_id__lt is not None
         order = "list.list_id" if by_id else "list.create_ms DESC, list.list_id"
         clause, values = compiled("list", account, where, LIST_CONDITIONS)
@@ -147,12 +148,12 @@ class SqliteFaceStore:
         )
         return [statements.read_list(row) for row in rows]
 
-    async def count_lists(self, account: str, where: ListFilter) -> int:
+    async def count_lists(self, account: Id, where: ListFilter) -> int:
         clause, values = compiled("list", account, where, LIST_CONDITIONS)
         rows = await self._database.rows(f"SELECT count(*) FROM list{clause}", values)
         return rows[0][0]
 
-    async def members(self, account: str, list_id: str, page: Page) -> list[str]:
+    async def members(self, account: Id, list_id: Id, page: Page) -> list[Id]:
         rows = await self._database.rows(
             "SELECT face_id FROM list_face JOIN list USING (list_id) WHERE list_id = ? AND account = ?"
             " ORDER BY face_id LIMIT ? OFFSET ?",
@@ -160,17 +161,17 @@ class SqliteFaceStore:
         )
         return [row["face_id"] for row in rows]
 
-    async def patch_list(self, account: str, list_id: str, user_data: str) -> bool:
+    async def patch_list(self, account: Id, list_id: Id, user_data: str) -> bool:
         sql = "UPDATE list SET user_data = ? WHERE account = ? AND list_id = ?"
         return await self._database.write(lambda db: db.execute(sql, (user_data, account, list_id)).rowcount > 0)
 
-    async def delete_lists(self, account: str, list_ids: list[str]) -> None:
+    async def delete_lists(self, account: Id, list_ids: list[Id]) -> None:
         await self._database.write(lambda db: statements.delete_lists(db, account, list_ids))
 
     async def finish_deletions(self) -> None:
         """A transaction leaves nothing to complete."""
 
-    async def attach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+    async def attach(self, account: Id, list_id: Id, face_ids: list[Id], now_ms: int) -> None:
         def work(db: sqlite3.Connection) -> None:
             statements.require_link(db, account, list_id, face_ids)
             linked = [face_id for face_id in face_ids if statements.link(db, list_id, face_id)]
@@ -178,7 +179,7 @@ class SqliteFaceStore:
 
         await self._database.write(work)
 
-    async def detach(self, account: str, list_id: str, face_ids: list[str], now_ms: int) -> None:
+    async def detach(self, account: Id, list_id: Id, face_ids: list[Id], now_ms: int) -> None:
         def work(db: sqlite3.Connection) -> None:
             statements.require_link(db, account, list_id, face_ids)
             gone = db.execute(

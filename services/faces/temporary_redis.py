@@ -12,6 +12,7 @@ import msgpack
 from redis.asyncio import Redis
 
 from libs.common import clock
+from libs.common.ids import Id
 from libs.common.storage.redis import reached
 from libs.common.wire.base import pack
 from libs.common.wire.faces import Attribute
@@ -67,17 +68,17 @@ class RedisTemporary:
         self._store = redis.register_script(STORE)
         self._delete = redis.register_script(DELETE)
 
-    async def add(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
+    async def add(self, account: Id, attributes: list[Attribute], now_ms: int) -> None:
         first = {attribute.attribute_id: attribute for attribute in reversed(attributes)}
         await self._save(account, list(first.values()), now_ms, force=False)
 
-    async def put(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
+    async def put(self, account: Id, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
         [existed] = await self._save(account, [attribute], now_ms, force=force)
         if existed and not force:
             raise already_there(attribute.attribute_id)
         return not existed
 
-    async def get(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
+    async def get(self, account: Id, attribute_ids: list[Id], now_ms: int) -> list[Attribute]:
         if not attribute_ids:
             return []
         with reached():
@@ -85,14 +86,14 @@ class RedisTemporary:
         found = [Attribute.model_validate(msgpack.unpackb(content)) for content in stored if content is not None]
         return [attribute for attribute in found if _expires_ms(attribute) > now_ms]
 
-    async def delete(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
+    async def delete(self, account: Id, attribute_ids: list[Id], now_ms: int) -> int:
         with reached():
             return await self._delete(_keys(account, sorted(set(attribute_ids))), [account, now_ms])
 
     async def sweep(self, now_ms: int, limit: int) -> int:
         return 0
 
-    async def _save(self, account: str, attributes: list[Attribute], now_ms: int, *, force: bool) -> list[int]:
+    async def _save(self, account: Id, attributes: list[Attribute], now_ms: int, *, force: bool) -> list[int]:
         """Store those that are not there, or all with ``force``; of each whether it was there."""
         arguments: list[str | int | bytes] = [account, now_ms, int(force)]
         for attribute in attributes:
@@ -104,15 +105,15 @@ class RedisTemporary:
         return answer
 
 
-def _owner(attribute_id: str) -> str:
+def _owner(attribute_id: Id) -> str:
     return f"mien:attribute:{attribute_id}"
 
 
-def _content(account: str, attribute_id: str) -> str:
+def _content(account: Id, attribute_id: Id) -> str:
     return f"mien:attribute:{attribute_id}:{account}"
 
 
-def _keys(account: str, attribute_ids: Iterable[str]) -> list[str]:
+def _keys(account: Id, attribute_ids: Iterable[Id]) -> list[str]:
     return [key for one in attribute_ids for key in (_owner(one), _content(account, one))]
 
 

@@ -9,6 +9,7 @@ import sqlite3
 import msgpack
 
 from libs.common import clock
+from libs.common.ids import Id
 from libs.common.storage.sqlite import IN_JSON, Database
 from libs.common.wire.base import pack
 from libs.common.wire.faces import Attribute
@@ -31,7 +32,7 @@ class SqliteTemporary:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def add(self, account: str, attributes: list[Attribute], now_ms: int) -> None:
+    async def add(self, account: Id, attributes: list[Attribute], now_ms: int) -> None:
         def work(db: sqlite3.Connection) -> None:
             for attribute in attributes:
                 if not _exists(db, account, attribute.attribute_id, now_ms):
@@ -39,7 +40,7 @@ class SqliteTemporary:
 
         await self._database.write(work)
 
-    async def put(self, account: str, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
+    async def put(self, account: Id, attribute: Attribute, now_ms: int, *, force: bool) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             exists = _exists(db, account, attribute.attribute_id, now_ms)
             if exists and not force:
@@ -49,7 +50,7 @@ class SqliteTemporary:
 
         return await self._database.write(work)
 
-    async def get(self, account: str, attribute_ids: list[str], now_ms: int) -> list[Attribute]:
+    async def get(self, account: Id, attribute_ids: list[Id], now_ms: int) -> list[Attribute]:
         rows = await self._database.rows(
             f"SELECT content FROM temporary_attribute WHERE attribute_id {IN_JSON} AND account = ? AND expires_ms > ?"
             " ORDER BY attribute_id",
@@ -57,7 +58,7 @@ class SqliteTemporary:
         )
         return [Attribute.model_validate(msgpack.unpackb(row["content"])) for row in rows]
 
-    async def delete(self, account: str, attribute_ids: list[str], now_ms: int) -> int:
+    async def delete(self, account: Id, attribute_ids: list[Id], now_ms: int) -> int:
         def work(db: sqlite3.Connection) -> int:
             deleted = db.execute(
                 f"DELETE FROM temporary_attribute WHERE attribute_id {IN_JSON} AND account = ? RETURNING expires_ms",
@@ -79,7 +80,7 @@ class SqliteTemporary:
         )
 
 
-def _exists(db: sqlite3.Connection, account: str, attribute_id: str, now_ms: int) -> bool:
+def _exists(db: sqlite3.Connection, account: Id, attribute_id: Id, now_ms: int) -> bool:
     """Whether the account has it. Raises REQUEST_CONFLICT when another account does."""
     row = db.execute(
         "SELECT account FROM temporary_attribute WHERE attribute_id = ? AND expires_ms > ?", (attribute_id, now_ms)

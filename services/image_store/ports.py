@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from libs.common.ids import Id
 from libs.common.wire.images import Bucket
 
 Kind = Literal["image", "object"]
@@ -16,10 +17,10 @@ Kind = Literal["image", "object"]
 class Record:
     """One stored item. ``key`` is where its bytes are: every write gets a fresh one, so bytes never change."""
 
-    account: str
+    account: Id
     bucket: str
     kind: Kind
-    item_id: str
+    item_id: Id
     key: str
     content_type: str
     size_bytes: int
@@ -36,19 +37,19 @@ class ImageIndex(Protocol):
         """Whether the index can be used. Raises STORE_UNAVAILABLE, or what its database raises."""
         ...
 
-    async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
+    async def add_bucket(self, account: Id, name: str, create_ms: int) -> None:
         """Raises BUCKET_EXISTS, also for the name of a platform bucket."""
         ...
 
-    async def buckets(self, account: str) -> list[Bucket]:
+    async def buckets(self, account: Id) -> list[Bucket]:
         """The platform's and the account's own, by name."""
         ...
 
-    async def bucket(self, account: str, name: str) -> Bucket:
+    async def bucket(self, account: Id, name: str) -> Bucket:
         """Raises BUCKET_MISSING."""
         ...
 
-    async def delete_bucket(self, account: str, name: str, now_ms: int) -> bool:
+    async def delete_bucket(self, account: Id, name: str, now_ms: int) -> bool:
         """Whether there was one. What it held is gone at once, and reported by :meth:`purge`.
 
         Platform buckets stay.
@@ -62,11 +63,11 @@ class ImageIndex(Protocol):
         """
         ...
 
-    async def get(self, account: str, bucket: str, kind: Kind, item_id: str, now_ms: int) -> Record | None:
+    async def get(self, account: Id, bucket: str, kind: Kind, item_id: Id, now_ms: int) -> Record | None:
         """None when there is none, or it has expired."""
         ...
 
-    async def delete(self, account: str, bucket: str, kind: Kind, item_ids: list[str], now_ms: int) -> list[str]:
+    async def delete(self, account: Id, bucket: str, kind: Kind, item_ids: list[Id], now_ms: int) -> list[str]:
         """Delete those that exist; returns the keys of those that had not expired."""
         ...
 

@@ -179,12 +179,12 @@ def _created(content: Wire, url: str, saved: Saved) -> Reply:
     return Reply(content, status=status, headers={"Location": url, **_expiry(saved.record)})
 
 
-async def _read(call: Call, query: ReadQuery, kind: Kind, item_id: str) -> Reply:
+async def _read(call: Call, query: ReadQuery, kind: Kind, item_id: Id) -> Reply:
     record, data = await call.service(IMAGES).read(call.account_or_nil, call.path("bucket"), kind, item_id)
     return Reply(data, headers=_headers(record, query))
 
 
-async def _describe(call: Call, query: ReadQuery, kind: Kind, item_id: str) -> Reply:
+async def _describe(call: Call, query: ReadQuery, kind: Kind, item_id: Id) -> Reply:
     record = await call.service(IMAGES).describe(call.account_or_nil, call.path("bucket"), kind, item_id)
     return Reply(headers={**_headers(record, query), "Content-Length": str(record.size_bytes)})
 

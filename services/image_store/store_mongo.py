@@ -17,7 +17,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
-from libs.common.ids import new_id
+from libs.common.ids import Id, new_id
 from libs.common.storage import mongo
 from libs.common.storage.mongo import DUPLICATE, Collection, Document, Owned, reached
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket
@@ -51,7 +51,7 @@ class MongoIndex:
     async def check(self) -> None:
         await mongo.check(self._database)
 
-    async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
+    async def add_bucket(self, account: Id, name: str, create_ms: int) -> None:
         if name in PLATFORM_BUCKETS:
             raise _exists(name)
         try:
@@ -60,14 +60,14 @@ class MongoIndex:
         except DuplicateKeyError:
             raise _exists(name) from None
 
-    async def buckets(self, account: str) -> list[Bucket]:
+    async def buckets(self, account: Id) -> list[Bucket]:
         owned = Owned(self._database[BUCKETS], account)
         with reached():
             own = await owned.collection.find(owned.where({"dropped_ms": None})).to_list()
             found = await self._platform_buckets() + [_bucket(document) for document in own]
         return sorted(found, key=lambda bucket: bucket.bucket)
 
-    async def bucket(self, account: str, name: str) -> Bucket:
+    async def bucket(self, account: Id, name: str) -> Bucket:
         with reached():
             if name in PLATFORM_BUCKETS:
                 return next(bucket for bucket in await self._platform_buckets() if bucket.bucket == name)
@@ -76,7 +76,7 @@ class MongoIndex:
             raise _missing(name)
         return _bucket(found)
 
-    async def delete_bucket(self, account: str, name: str, now_ms: int) -> bool:
+    async def delete_bucket(self, account: Id, name: str, now_ms: int) -> bool:
         owned = Owned(self._database[BUCKETS], account)
         with reached():
             number = await self._number(account, name)
@@ -92,14 +92,14 @@ class MongoIndex:
             replaced = [await self._replace(document) for document in taken]
         return [key for key in replaced if key]
 
-    async def get(self, account: str, bucket: str, kind: Kind, item_id: str, now_ms: int) -> Record | None:
+    async def get(self, account: Id, bucket: str, kind: Kind, item_id: Id, now_ms: int) -> Record | None:
         owned = Owned(self._database[ITEMS], account)
         with reached():
             place = _item_place(account, await self._number(account, bucket), kind, item_id)
             found = await owned.collection.find_one(owned.where({"_id": place}))
         return None if found is None or _has_expired(found, now_ms) else _record(found)
 
-    async def delete(self, account: str, bucket: str, kind: Kind, item_ids: list[str], now_ms: int) -> list[str]:
+    async def delete(self, account: Id, bucket: str, kind: Kind, item_ids: list[Id], now_ms: int) -> list[str]:
         owned = Owned(self._database[ITEMS], account)
         with reached():
             number = await self._number(account, bucket)
@@ -148,11 +148,11 @@ class MongoIndex:
             self._platform = [_bucket(found) async for found in buckets.find({"_id": {"$in": list(PLATFORM_BUCKETS)}})]
         return self._platform
 
-    async def _own_bucket(self, account: str, name: str) -> Document | None:
+    async def _own_bucket(self, account: Id, name: str) -> Document | None:
         owned = Owned(self._database[BUCKETS], account)
         return await owned.collection.find_one(owned.where({"place": _place(account, name)}))
 
-    async def _number(self, account: str, name: str) -> str | None:
+    async def _number(self, account: Id, name: str) -> str | None:
         """None, which no item has, when there is no such bucket."""
         if name in PLATFORM_BUCKETS:
             return name
@@ -194,15 +194,15 @@ class MongoIndex:
         raise MienError(Code.STORE_UNAVAILABLE, detail, retry_after_s=1)
 
 
-def _place(account: str, name: str) -> str:
+def _place(account: Id, name: str) -> str:
     return f"{account}/{name}"
 
 
-def _item_place(account: str, number: str | None, kind: Kind, item_id: str) -> str:
+def _item_place(account: Id, number: str | None, kind: Kind, item_id: Id) -> str:
     return f"{account}/{number}/{kind}/{item_id}"
 
 
-def _bucket_document(account: str, name: str, number: str, create_ms: int) -> Document:
+def _bucket_document(account: Id, name: str, number: str, create_ms: int) -> Document:
     """``place`` is unique: a bucket of that name until it is dropped, its number afterwards."""
     own = {"account_id": account, "bucket": name, "create_ms": create_ms}
     return {"_id": number, "place": _place(account, name), "dropped_ms": None, **own}

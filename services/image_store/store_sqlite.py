@@ -7,6 +7,7 @@ import sqlite3
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
+from libs.common.ids import Id
 from libs.common.storage.sqlite import Database, marks
 from libs.common.wire.base import chunks
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket
@@ -74,7 +75,7 @@ class SqliteIndex:
     async def check(self) -> None:
         await self._database.rows("SELECT 1 FROM bucket LIMIT 1")
 
-    async def add_bucket(self, account: str, name: str, create_ms: int) -> None:
+    async def add_bucket(self, account: Id, name: str, create_ms: int) -> None:
         def add(db: sqlite3.Connection) -> None:
             if _number(db, account, name) is not None:
                 raise MienError(Code.BUCKET_EXISTS, f"bucket {name}")
@@ -82,13 +83,13 @@ class SqliteIndex:
 
         await self._database.write(add)
 
-    async def buckets(self, account: str) -> list[Bucket]:
+    async def buckets(self, account: Id) -> list[Bucket]:
         rows = await self._database.rows(
             "SELECT name, create_ms FROM bucket WHERE account IN (?, ?) ORDER BY name", (PLATFORM, account)
         )
         return [Bucket(bucket=row["name"], create_time=clock.from_ms(row["create_ms"])) for row in rows]
 
-    async def bucket(self, account: str, name: str) -> Bucket:
+    async def bucket(self, account: Id, name: str) -> Bucket:
         rows = await self._database.rows(
             "SELECT name, create_ms FROM bucket WHERE account IN (?, ?) AND name = ?", (PLATFORM, account, name)
         )
@@ -96,7 +97,7 @@ class SqliteIndex:
             raise _missing(name)
         return Bucket(bucket=name, create_time=clock.from_ms(rows[0]["create_ms"]))
 
-    async def delete_bucket(self, account: str, name: str, now_ms: int) -> bool:
+    async def delete_bucket(self, account: Id, name: str, now_ms: int) -> bool:
         def drop(db: sqlite3.Connection) -> bool:
             rows = db.execute("DELETE FROM bucket WHERE account = ? AND name = ? RETURNING number", (account, name))
             dropped = [tuple(row) for row in rows.fetchall()]
@@ -108,7 +109,7 @@ class SqliteIndex:
     async def put(self, records: list[Record]) -> list[str]:
         return await self._database.write(lambda db: [key for record in records for key in _put(db, record)])
 
-    async def get(self, account: str, bucket: str, kind: Kind, item_id: str, now_ms: int) -> Record | None:
+    async def get(self, account: Id, bucket: str, kind: Kind, item_id: Id, now_ms: int) -> Record | None:
         def find(db: sqlite3.Connection) -> sqlite3.Row | None:
             values = (account, _number(db, account, bucket), kind, item_id, now_ms)
             return db.execute(
@@ -119,7 +120,7 @@ class SqliteIndex:
         row = await self._database.read(find)
         return None if row is None else Record(**{**dict(row), "bucket": bucket, "meta": json.loads(row["meta"])})
 
-    async def delete(self, account: str, bucket: str, kind: Kind, item_ids: list[str], now_ms: int) -> list[str]:
+    async def delete(self, account: Id, bucket: str, kind: Kind, item_ids: list[Id], now_ms: int) -> list[str]:
         def forget(db: sqlite3.Connection) -> list[str]:
             number = _number(db, account, bucket)
             rows: list[sqlite3.Row] = []
@@ -163,7 +164,7 @@ class SqliteIndex:
         return await self._database.write(lambda db: db.execute(TAKE_TURN, values).rowcount == 1)
 
 
-def _number(db: sqlite3.Connection, account: str, name: str) -> int | None:
+def _number(db: sqlite3.Connection, account: Id, name: str) -> int | None:
     row = db.execute("SELECT number FROM bucket WHERE account IN (?, ?) AND name = ?", (PLATFORM, account, name))
     found = row.fetchone()
     return found and found["number"]
