@@ -7,10 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal, Protocol
 
+from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.wire.images import Bucket
 
 Kind = Literal["image", "object"]
+
+PLATFORM = ""
+"""The account of buckets that everybody has."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,16 @@ class ImageIndex(Protocol):
     async def take_turn(self, now_ms: int, every_ms: int) -> bool:
         """Whether a sweep is due, because none was begun for ``every_ms``. One of those who ask is told so."""
         ...
+
+
+def bucket_exists(name: str) -> MienError:
+    """What :meth:`ImageIndex.add_bucket` raises."""
+    return MienError(Code.BUCKET_EXISTS, f"bucket {name}")
+
+
+def bucket_missing(name: str) -> MienError:
+    """What is raised of a bucket that an account does not have."""
+    return MienError(Code.BUCKET_MISSING, f"bucket {name}")
 
 
 class ObjectStore(Protocol):

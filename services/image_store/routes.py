@@ -13,7 +13,7 @@ from libs.common.http.media import JPEG, PICTURES, essence, well_formed
 from libs.common.http.routes import JSON, Call, Reply, Routes
 from libs.common.ids import Id, new_id
 from libs.common.wire.base import Flag, Wire
-from libs.common.wire.images import Bucket
+from libs.common.wire.images import Bucket, image_path
 from services.image_store.ports import Kind, Record
 from services.image_store.service import Images, Saved, Upload
 
@@ -59,7 +59,8 @@ class ObjectCreated(Wire):
 async def create_bucket(call: Call, query: BucketQuery) -> Reply:
     """Create a bucket that only this account sees."""
     await call.service(IMAGES).create_bucket(call.account_or_nil, query.bucket)
-    return Reply({"url": f"/1/buckets/{query.bucket}"}, headers={"Location": f"/1/buckets/{query.bucket}"})
+    url = f"{routes.prefix}/buckets/{query.bucket}"
+    return Reply({"url": url}, headers={"Location": url})
 
 
 @routes.get("/buckets", public=False, answer=list[Bucket])
@@ -163,14 +164,14 @@ async def delete_objects(call: Call, body: DeleteObjects) -> None:
 async def _save_image(call: Call, query: StoreQuery, image_id: Id) -> Reply:
     upload = await _upload(call, query, PICTURES, JPEG)
     saved = await call.service(IMAGES).save_image(call.account_or_nil, call.path("bucket"), image_id, upload)
-    url = f"/1/buckets/{call.path('bucket')}/images/{image_id}"
+    url = image_path(call.path("bucket"), image_id)
     return _created(ImageCreated(image_id=image_id, url=url), url, saved)
 
 
 async def _save_object(call: Call, query: StoreQuery, object_id: Id) -> Reply:
     upload = await _upload(call, query, OBJECTS, JSON)
     saved = await call.service(IMAGES).save_object(call.account_or_nil, call.path("bucket"), object_id, upload)
-    url = f"/1/buckets/{call.path('bucket')}/objects/{object_id}"
+    url = f"{routes.prefix}/buckets/{call.path('bucket')}/objects/{object_id}"
     return _created(ObjectCreated(object_id=object_id, url=url), url, saved)
 
 

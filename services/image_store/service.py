@@ -17,7 +17,7 @@ from libs.common.http.media import JPEG
 from libs.common.ids import Id, new_id
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket, ImageDraft, StoredImage
 from services.image_store.pictures import kind_of, normalised
-from services.image_store.ports import ImageIndex, Kind, ObjectStore, Record
+from services.image_store.ports import ImageIndex, Kind, ObjectStore, Record, bucket_missing
 
 MAX_TTL_S = 365 * 86400
 MAX_META = 32
@@ -86,7 +86,7 @@ class Images:
         if name in PLATFORM_BUCKETS:
             raise MienError(Code.METHOD_NOT_ALLOWED, f"bucket {name} belongs to the platform")
         if not await self._index.delete_bucket(account, name, self._now_ms()):
-            raise MienError(Code.BUCKET_MISSING, f"bucket {name}")
+            raise bucket_missing(name)
 
     # libs.common.ports.Images
 

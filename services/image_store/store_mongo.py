@@ -21,10 +21,8 @@ from libs.common.ids import Id, new_id
 from libs.common.storage import mongo
 from libs.common.storage.mongo import DUPLICATE, Collection, Document, Owned, reached
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket
-from services.image_store.ports import Kind, Record
+from services.image_store.ports import PLATFORM, Kind, Record, bucket_exists, bucket_missing
 
-PLATFORM = ""
-"""The account of buckets that everybody has."""
 BUCKETS, ITEMS, TURNS = "image_buckets", "image_items", "image_turns"
 SETTLED_MS = int(timedelta(minutes=10) / timedelta(milliseconds=1))
 """No write that found a bucket alive is under way this long after its deletion: one takes ``mongo.CALL_MS`` at most."""
@@ -53,12 +51,12 @@ class MongoIndex:
 
     async def add_bucket(self, account: Id, name: str, create_ms: int) -> None:
         if name in PLATFORM_BUCKETS:
-            raise _exists(name)
+            raise bucket_exists(name)
         try:
             with reached():
                 await self._database[BUCKETS].insert_one(_bucket_document(account, name, new_id(), create_ms))
         except DuplicateKeyError:
-            raise _exists(name) from None
+            raise bucket_exists(name) from None
 
     async def buckets(self, account: Id) -> list[Bucket]:
         owned = Owned(self._database[BUCKETS], account)
@@ -73,7 +71,7 @@ class MongoIndex:
                 return next(bucket for bucket in await self._platform_buckets() if bucket.bucket == name)
             found = await self._own_bucket(account, name)
         if found is None:
-            raise _missing(name)
+            raise bucket_missing(name)
         return _bucket(found)
 
     async def delete_bucket(self, account: Id, name: str, now_ms: int) -> bool:
@@ -163,7 +161,7 @@ class MongoIndex:
         """Raises BUCKET_MISSING."""
         number = await self._number(record.account, record.bucket)
         if number is None:
-            raise _missing(record.bucket)
+            raise bucket_missing(record.bucket)
         place = _item_place(record.account, number, record.kind, record.item_id)
         own = {name: value for name, value in vars(record).items() if name != "account"}
         return {"_id": place, "account_id": record.account, "number": number, **own}
@@ -219,11 +217,3 @@ def _record(document: Document) -> Record:
 
 def _has_expired(item: Document, now_ms: int) -> bool:
     return item["expire_ms"] is not None and item["expire_ms"] <= now_ms
-
-
-def _exists(name: str) -> MienError:
-    return MienError(Code.BUCKET_EXISTS, f"bucket {name}")
-
-
-def _missing(name: str) -> MienError:
-    return MienError(Code.BUCKET_MISSING, f"bucket {name}")

@@ -6,15 +6,11 @@ import json
 import sqlite3
 
 from libs.common import clock
-from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.storage.sqlite import Database, marks
 from libs.common.wire.base import chunks
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket
-from services.image_store.ports import Kind, Record
-
-PLATFORM = ""
-"""The account of buckets that everybody has."""
+from services.image_store.ports import PLATFORM, Kind, Record, bucket_exists, bucket_missing
 
 # Items refer to the number of their bucket: one deleted and made again under its name is another bucket.
 TABLES = """
@@ -78,7 +74,7 @@ class SqliteIndex:
     async def add_bucket(self, account: Id, name: str, create_ms: int) -> None:
         def add(db: sqlite3.Connection) -> None:
             if _number(db, account, name) is not None:
-                raise MienError(Code.BUCKET_EXISTS, f"bucket {name}")
+                raise bucket_exists(name)
             db.execute("INSERT INTO bucket (account, name, create_ms) VALUES (?, ?, ?)", (account, name, create_ms))
 
         await self._database.write(add)
@@ -94,7 +90,7 @@ class SqliteIndex:
             "SELECT name, create_ms FROM bucket WHERE account IN (?, ?) AND name = ?", (PLATFORM, account, name)
         )
         if not rows:
-            raise _missing(name)
+            raise bucket_missing(name)
         return Bucket(bucket=name, create_time=clock.from_ms(rows[0]["create_ms"]))
 
     async def delete_bucket(self, account: Id, name: str, now_ms: int) -> bool:
@@ -170,15 +166,11 @@ def _number(db: sqlite3.Connection, account: Id, name: str) -> int | None:
     return found and found["number"]
 
 
-def _missing(name: str) -> MienError:
-    return MienError(Code.BUCKET_MISSING, f"bucket {name}")
-
-
 def _put(db: sqlite3.Connection, record: Record) -> list[str]:
     """Store one record; returns the key it replaced, if any."""
     number = _number(db, record.account, record.bucket)
     if number is None:
-        raise _missing(record.bucket)
+        raise bucket_missing(record.bucket)
     identity = (record.account, number, record.kind, record.item_id)
     replaced = db.execute(f"SELECT key FROM item WHERE {ONE}", identity).fetchall()  # noqa: S608
     db.execute(PUT, {**vars(record), "bucket": number, "meta": json.dumps(record.meta)})
