@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -13,12 +11,13 @@ from rich.markup import escape
 from yarl import URL
 
 from libs.common import clock
+from libs.common.addresses import shown
 from libs.common.errors import Code, MienError
-from libs.common.http.fetch import shown
 from libs.common.settings import StorageSettings
 from libs.common.storage.storage import Storage
 from mien import tables
-from mien.terminal import REFUSED, UNREACHABLE, USAGE, AsJson, fail, out, print_json, settings
+from mien.given_up import Ids, chosen, report, run
+from mien.terminal import AsJson, out, print_json, settings
 
 if TYPE_CHECKING:  # the sender is imported by the command that opens its store
     from services.sender.model import DeadDelivery
@@ -28,7 +27,6 @@ T = TypeVar("T")
 
 group = typer.Typer(help="Show, redrive and purge HTTP callbacks that nobody took.", no_args_is_help=True)
 
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Message ids, as the list shows them.")]
 All = Annotated[bool, typer.Option("--all", help="Every one that was given up.")]
 
 
@@ -51,28 +49,17 @@ def list_(
 @group.command()
 def redrive(ids: Ids = None, everything: All = False) -> None:
     """Have callbacks made again, after what they failed of was mended. Receivers know repeats by webhook-id."""
-    chosen = _chosen(ids, everything)
-    _report("redriven", _with_deliveries(lambda deliveries: deliveries.redrive(chosen)), chosen)
+    wanted = chosen(ids, everything, "every callback that was given up")
+    count = _with_deliveries(lambda deliveries: deliveries.redrive(wanted))
+    report("redriven", count, wanted, "callback that was given up")
 
 
 @group.command()
 def purge(ids: Ids = None, everything: All = False) -> None:
     """Delete callbacks for good."""
-    chosen = _chosen(ids, everything)
-    _report("purged", _with_deliveries(lambda deliveries: deliveries.purge(chosen)), chosen)
-
-
-def _chosen(ids: list[str] | None, everything: bool) -> list[str] | None:
-    """None for all. Neither ids nor ``--all``, or both, is wrong usage."""
-    if bool(ids) == everything:
-        fail("name message ids, or --all for every callback that was given up", USAGE)
-    return ids or None
-
-
-def _report(done: str, count: int, chosen: Sequence[str] | None) -> None:
-    out.print(f"{done} {count}", highlight=False)
-    if chosen and count < len(set(chosen)):
-        fail(f"{len(set(chosen)) - count} of the ids name no callback that was given up", REFUSED)
+    wanted = chosen(ids, everything, "every callback that was given up")
+    count = _with_deliveries(lambda deliveries: deliveries.purge(wanted))
+    report("purged", count, wanted, "callback that was given up")
 
 
 def _row(letter: DeadDelivery) -> dict[str, Any]:
@@ -96,19 +83,14 @@ def _show(rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _with_deliveries(work: Callable[[Deliveries], Awaitable[T]]) -> T:
-    """Do ``work`` on the store that the settings name; every failure ends as one clear line and an exit code."""
+    """Do ``work`` on the store that the settings name, as :func:`run` says."""
     storage = settings().storage
 
-    async def run() -> T:
+    async def worked() -> T:
         async with _deliveries(storage) as deliveries:
             return await work(deliveries)
 
-    try:
-        return asyncio.run(run())
-    except MienError as failure:
-        fail(failure.detail, UNREACHABLE if failure.code is Code.STORE_UNAVAILABLE else REFUSED)
-    except sqlite3.Error as failure:
-        fail(str(failure), UNREACHABLE)
+    return run(worked())
 
 
 @asynccontextmanager

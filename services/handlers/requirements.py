@@ -5,8 +5,9 @@ A fault is raised with the path of the policy that has it, before anything is st
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
+from libs.common.addresses import check_headers, read_address
 from libs.common.errors import Code, MienError
 from libs.common.ids import Id
 from libs.common.webhooks import signing_key
@@ -219,6 +220,20 @@ def _check_callbacks(policies: Policies, *, allowed: bool) -> None:
         if callback.authorization and callback.authorization.password == MASK:
             raise _fault(f"{path}.authorization.password", f"{MASK} is shown in place of one; send the password itself")
         _check_secret(f"{path}.secret", callback.secret)
+        if callback.url is not None:
+            _check_call(path, callback.url, callback.params.headers)
+
+
+def _check_call(path: str, url: str, headers: Mapping[str, str]) -> None:
+    """A call that can never be made is better refused now than given up with every event."""
+    try:
+        read_address(url)
+    except MienError as wrong:
+        raise _fault(f"{path}.url", wrong.detail) from None
+    try:
+        check_headers(headers)
+    except MienError as wrong:
+        raise _fault(f"{path}.params", wrong.detail) from None
 
 
 def _check_secret(path: str, secret: str | None) -> None:

@@ -38,7 +38,7 @@ CHANNEL = b"mien:notices"
 QUIET_S = 5.0
 """A channel that is silent for so long is asked whether it is there; if it stays silent it is opened anew."""
 AGAIN_S = 0.5
-_CURSOR = re.compile(r"([0-9a-f]{12})-(\d{1,15})-(\d{1,15})")
+_CURSOR = re.compile(r"([0-9a-f]{12})-([0-9]{1,15})-([0-9]{1,15})")
 
 _APPEND = """
 local log, told, state = KEYS[1], KEYS[2], KEYS[3]

@@ -43,7 +43,7 @@ CREATE TABLE IF NOT EXISTS told (
 CREATE INDEX IF NOT EXISTS told_by_number ON told (account_id, number);
 CREATE INDEX IF NOT EXISTS told_by_age ON told (at_ms);
 """
-_CURSOR = re.compile(r"([0-9a-f]{12})-(\d{1,15})")
+_CURSOR = re.compile(r"([0-9a-f]{12})-([0-9]{1,15})")
 
 
 class SqliteNoticeLog:

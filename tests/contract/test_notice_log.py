@@ -80,7 +80,21 @@ async def test_accounts_see_only_their_own(log: NoticeLog) -> None:
     assert await is_gone(log, mine, foreign)
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "0" * 64, "-1", "aaaaaaaaaaaa-1-", "aaaaaaaaaaaa--1", "*", "+"])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "1",
+        "0" * 64,
+        "-1",
+        "aaaaaaaaaaaa-1-",
+        "aaaaaaaaaaaa--1",
+        "*",
+        "+",
+        "aaaaaaaaaaaa-\u0663",
+        "aaaaaaaaaaaa-\u0663-\u0663",
+    ],
+)
 async def test_what_is_no_cursor_is_refused(log: NoticeLog, cursor: str) -> None:
     with pytest.raises(MienError) as refused:
         await log.read(new_id(), cursor, 10)

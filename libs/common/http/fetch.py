@@ -18,6 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
+from libs.common.addresses import check_headers, read_address, shown
 from libs.common.errors import Code, MienError
 from libs.common.settings import FetchSettings
 
@@ -25,8 +26,6 @@ Address = IPv4Address | IPv6Address
 
 REDIRECTS = (301, 302, 303, 307, 308)
 CHUNK_BYTES = 64 * 1024
-OWN_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
-"""Headers that belong to the transport; a callback may not set them."""
 
 _NAT64 = ip_network("64:ff9b::/96")
 _COMPATIBLE = ip_network("::/96")
@@ -79,12 +78,11 @@ class Fetcher:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout_s: float) -> int:
         """Send ``body`` and return the status of the answer, whatever it is; redirects are not followed.
 
-        Raises BAD_URL, FETCH_REFUSED (as :meth:`get`, and for headers of the transport), REQUEST_TIMEOUT,
+        Raises BAD_URL, FETCH_REFUSED (as :meth:`get`, and for headers that may not be set), REQUEST_TIMEOUT,
         CONNECTION.
         """
         target = self._checked(url)
-        if owned := OWN_HEADERS & {name.lower() for name in headers}:
-            raise MienError(Code.FETCH_REFUSED, f"headers: {', '.join(sorted(owned))} may not be set")
+        check_headers(headers)
         async with (
             _translated(target, timeout_s),
             self._session.post(target, data=io.BytesIO(body), headers=headers, allow_redirects=False) as answer,
@@ -95,16 +93,8 @@ class Fetcher:
         """The URL, as far as it can be judged before its name is resolved."""
         if not self._settings.allow_urls:
             raise MienError(Code.FETCH_REFUSED, "this deployment fetches no URLs (MIEN_FETCH_ALLOW_URLS)")
-        try:
-            url = URL(text)
-        except ValueError:
-            raise MienError(Code.BAD_URL, "not a URL") from None
-        if url.scheme not in ("http", "https"):
-            raise MienError(Code.FETCH_REFUSED, f"scheme {url.scheme or 'missing'}: only http and https")
-        if not url.host:
-            raise MienError(Code.BAD_URL, f"{shown(url)}: no host")
-        if url.user is not None or url.password is not None:
-            raise MienError(Code.FETCH_REFUSED, f"{shown(url)}: credentials in a URL")
+        url = read_address(text)
+        assert url.host is not None
         self._guard.check_literal(url.host)
         return url
 
@@ -190,8 +180,3 @@ async def _translated(url: URL, timeout_s: float) -> AsyncIterator[None]:
         raise MienError(Code.BAD_URL, f"{shown(url)}: cannot be called") from None
     except (aiohttp.ClientError, OSError) as failure:
         raise MienError(Code.CONNECTION, f"{shown(url)}: {type(failure).__name__}") from None
-
-
-def shown(url: URL) -> str:
-    """A URL as it may be logged and answered: without credentials, query and fragment, which may hold secrets."""
-    return str(url.with_user(None).with_query(None).with_fragment(None)) if url.host else "URL"

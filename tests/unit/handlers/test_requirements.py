@@ -136,6 +136,28 @@ def test_a_callbacks_secret_that_signs_nothing_is_refused_and_not_quoted(secret:
     assert secret == "***" or secret not in refused.value.detail
 
 
+@pytest.mark.parametrize(
+    ("callback", "path"),
+    [
+        ({"url": "ftp://a.example/hook"}, "url"),
+        ({"url": "a.example/hook"}, "url"),
+        ({"url": "http:///hook"}, "url"),
+        ({"url": "http://a.example:99999/"}, "url"),
+        ({"url": "http://me:hunter2@a.example/"}, "url"),
+        ({"url": "http://a.example/", "headers": {"Content-Length": "3"}}, "params"),
+        ({"url": "http://a.example/", "headers": {"X-Gate": "7\r\nHost: hunter2"}}, "params"),
+        ({"url": "http://a.example/", "headers": {"X Gate": "hunter2"}}, "params"),
+    ],
+)
+def test_a_callback_that_could_never_be_made_is_refused_by_its_place(callback: dict[str, Any], path: str) -> None:
+    callbacks = [{"type": "http", "url": "http://a.example/"}, {"type": "http", **callback}]
+    with pytest.raises(MienError) as refused:
+        requirements.check(policies(storage_policy={"callbacks": callbacks}), callbacks_allowed=True)
+    assert refused.value.code is Code.BAD_POLICIES
+    assert refused.value.detail.startswith(f"policies.storage_policy.callbacks.1.{path}:")
+    assert "hunter2" not in refused.value.detail
+
+
 def test_every_list_is_named_once() -> None:
     wanted = policies(
         extract_policy=EXTRACT,
