@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -20,7 +18,8 @@ from libs.common.errors import Code, MienError
 from libs.common.settings import StorageSettings
 from libs.common.storage.storage import Storage
 from mien import tables
-from mien.terminal import REFUSED, UNREACHABLE, USAGE, AsJson, fail, out, print_json, settings
+from mien.given_up import Ids, chosen, report, run
+from mien.terminal import AsJson, out, print_json, settings
 
 T = TypeVar("T")
 
@@ -29,7 +28,6 @@ group = typer.Typer(
 )
 
 Queue = Annotated[str, typer.Argument(help="As the list shows it, e.g. events.save.events.")]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Message ids, as the list shows them.")]
 All = Annotated[bool, typer.Option("--all", help="Every dead letter of the queue.")]
 
 
@@ -50,28 +48,17 @@ def list_(
 @group.command()
 def redrive(queue: Queue, ids: Ids = None, everything: All = False) -> None:
     """Have dead letters delivered again, after what they died of was mended. Consumers know repeats by their ids."""
-    chosen = _chosen(ids, everything)
-    _report("redriven", _with_letters(lambda letters: letters.redrive(queue, chosen)), chosen)
+    wanted = chosen(ids, everything, "every dead letter of the queue")
+    count = _with_letters(lambda letters: letters.redrive(queue, wanted))
+    report("redriven", count, wanted, "dead letter of this queue")
 
 
 @group.command()
 def purge(queue: Queue, ids: Ids = None, everything: All = False) -> None:
     """Delete dead letters for good."""
-    chosen = _chosen(ids, everything)
-    _report("purged", _with_letters(lambda letters: letters.purge(queue, chosen)), chosen)
-
-
-def _chosen(ids: list[str] | None, everything: bool) -> list[str] | None:
-    """None for all. Neither ids nor ``--all``, or both, is wrong usage."""
-    if bool(ids) == everything:
-        fail("name message ids, or --all for every dead letter of the queue", USAGE)
-    return ids or None
-
-
-def _report(done: str, count: int, chosen: Sequence[str] | None) -> None:
-    out.print(f"{done} {count}", highlight=False)
-    if chosen and count < len(set(chosen)):
-        fail(f"{len(set(chosen)) - count} of the ids name no dead letter of this queue", REFUSED)
+    wanted = chosen(ids, everything, "every dead letter of the queue")
+    count = _with_letters(lambda letters: letters.purge(queue, wanted))
+    report("purged", count, wanted, "dead letter of this queue")
 
 
 def _show(letters: Sequence[DeadLetter]) -> None:
@@ -85,21 +72,14 @@ def _show(letters: Sequence[DeadLetter]) -> None:
 
 
 def _with_letters(work: Callable[[DeadLetters], Awaitable[T]]) -> T:
-    """Do ``work`` on the bus that the settings name; every failure ends as one clear line and an exit code."""
+    """Do ``work`` on the bus that the settings name, as :func:`run` says."""
     storage = settings().storage
 
-    async def run() -> T:
+    async def worked() -> T:
         async with _letters(storage) as letters:
             return await work(letters)
 
-    try:
-        return asyncio.run(run())
-    except ValueError as wrong:
-        fail(str(wrong), USAGE)
-    except MienError as failure:
-        fail(failure.detail, UNREACHABLE if failure.code is Code.STORE_UNAVAILABLE else REFUSED)
-    except sqlite3.Error as failure:
-        fail(str(failure), UNREACHABLE)
+    return run(worked())
 
 
 @asynccontextmanager
