@@ -39,7 +39,8 @@ def settings_page() -> str:
     ports = ", ".join(f"{name} +{offset}" for name, offset in PORT_OFFSETS.items())
     return (
         "# Settings\n\n"
-        "Read from the environment. Unset means the default.\n\n"
+        "Read from the environment; one that is not set there may be a file of its name in `MIEN_SECRETS_DIR`\n"
+        "(`/run/secrets` unless set). Unset, or empty, means the default.\n\n"
         "| variable | default | meaning |\n|--|--|--|\n"
         + "".join(_rows(model) for model in (Settings, StorageSettings, SdkSettings, FetchSettings, SenderSettings))
         + f"\nA service without a port of its own listens at `MIEN_PORT` plus its distance: {ports}.\n"

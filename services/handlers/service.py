@@ -42,7 +42,7 @@ class Request:
 
 
 class Handlers:
-    """Use cases of stored policies. Knows no HTTP, bus or database.
+    """Use cases of stored policies. Knows no HTTP and no database, and of the bus no more than its port.
 
     ``callbacks_allowed`` says whether this deployment calls URLs at all.
     """
