@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from PIL import Image
 from skimage.data import astronaut
+from torch.profiler import ProfilerActivity, profile
 
 from bench import whole_photo
 from libs.common.settings import SdkSettings
@@ -74,11 +75,15 @@ def _on_gpu(rounds: int) -> None:
     peak = 2 * 8192**3 / _gpu_seconds(lambda: matrix @ matrix, rounds)
     print(f"  products of matrices: {peak / 1e12:.0f} TFLOP/s")
     describer, chips = FaceDescriber(precision), torch.from_numpy(np.stack([_face_chip()] * 1024)).cuda()
-    rate = 1024 / _gpu_seconds(lambda: describer.describe(chips), rounds)
-    print(f"  descriptors: {rate:.0f}/s, {100 * rate * _DESCRIPTOR_FLOP / peak:.1f} % of that (bar: 50000/s)")
+    describe: Run = lambda: describer.describe(chips)  # noqa: E731 (timed and then watched)
+    rate = 1024 / _gpu_seconds(describe, rounds)
+    share = 100 * rate * _DESCRIPTOR_FLOP / peak
+    print(f"  descriptors: {rate:.0f}/s, {share:.1f} % of that (bar: 50000/s); GPU busy {_busy(describe):.0%}")
     detector = FaceDetector(precision)
     frames = [np.asarray(Image.fromarray(astronaut()).resize((1920, 1080)))] * 8
-    print(f"  1080p frames: {8 / _gpu_seconds(lambda: detector.detect(frames), rounds):.0f}/s (bar: 300/s)")
+    detect: Run = lambda: detector.detect(frames)  # noqa: E731
+    rate = 8 / _gpu_seconds(detect, rounds)
+    print(f"  1080p frames: {rate:.0f}/s (bar: 300/s); GPU busy {_busy(detect):.0%}")
 
 
 def _gpu_seconds(run: Run, rounds: int) -> float:
@@ -90,6 +95,13 @@ def _gpu_seconds(run: Run, rounds: int) -> float:
 
     finished()
     return statistics.median(_seconds(finished) for _ in range(rounds))
+
+
+def _busy(run: Run) -> float:
+    """The share of the time of one run in which the device computes or copies, 0..1."""
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        seconds = _seconds(run)
+    return sum(each.self_device_time_total for each in seen.key_averages()) / 1e6 / seconds
 
 
 def _descriptors(rounds: int) -> list[Comparison]:
