@@ -24,13 +24,20 @@ def id_of(names: dict[int, str], name: str | None) -> int | None:
 Pixel = tuple[int, int]
 
 
+_FAR = 2**31 - 1
+"""Further than any picture reaches; larger numbers have no form in msgpack."""
+
+Place = Annotated[int, Field(ge=-_FAR, le=_FAR)]
+Side = Annotated[int, Field(ge=1, le=_FAR)]
+
+
 class Rect(Wire):
     """A box in pixels of the EXIF-rotated source picture; may reach over its edge."""
 
-    x: int
-    y: int
-    width: int = Field(ge=1)
-    height: int = Field(ge=1)
+    x: Place
+    y: Place
+    width: Side
+    height: Side
 
 
 class HeadPose(Wire):

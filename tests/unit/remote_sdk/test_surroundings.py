@@ -134,7 +134,8 @@ def test_boxes_of_plates_come_in_fours() -> None:
     asked = SdkParams.model_validate({"estimate_plates": "1", "plate_boxes": "1, 2,30,10,5,6,40,12"})
     assert asked.plate_boxes == [Rect(x=1, y=2, width=30, height=10), Rect(x=5, y=6, width=40, height=12)]
     assert SdkParams.model_validate(asked.model_dump()) == asked
-    for wrong in ("1,2,3", "", "1,2,0,4", "a,b,c,d", ",".join(["1"] * 404)):
+    too_far = f"0,0,{2**70},5"  # msgpack could not carry it back
+    for wrong in ("1,2,3", "", "1,2,0,4", "a,b,c,d", ",".join(["1"] * 404), too_far):
         with pytest.raises(ValidationError):
             SdkParams.model_validate({"plate_boxes": wrong})
 
