@@ -18,7 +18,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from libs.common import tracing
 from libs.common.errors import Code, MienError
-from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers
+from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers, Silent
 from libs.common.http.routes import MSGPACK, Call, Reply, Routes, outgoing_headers
 from libs.common.wire.base import fault, pack
 
@@ -91,8 +91,8 @@ def _served(method: Method, run: Callable[..., Awaitable[Any]]) -> Callable[[Cal
 
 
 def remote(port: type[P], peers: Peers, session: aiohttp.ClientSession, timeout_s: float = 60.0) -> P:
-    """``port`` as served by ``peers``. A call that one of them did not live to answer goes to the next: every method
-    of a port may be called twice.
+    """``port`` as served by ``peers``. A call that one of them did not live to answer, or is frozen amid,
+    goes to the next: every method of a port may be called twice.
 
     Every method raises what the other side raised, REQUEST_TIMEOUT / CONNECTION when nobody answered, INTERNAL when
     the answer is not the port's.
@@ -121,10 +121,14 @@ class _Caller:
             return await self._call(path, body)
 
     async def _call(self, path: str, body: bytes) -> bytes:
-        failure: aiohttp.ClientError | None = None
-        for address in self._peers.in_turn():
+        failure: Exception | None = None
+        addresses = self._peers.in_turn()
+        for address in addresses:
             try:
-                return await self._post(address + path, body)
+                async with self._peers.watched(address, self._session, movable=address != addresses[-1]):
+                    return await self._post(address + path, body)
+            except Silent as silent:
+                failure = silent
             except NOT_SENT as gone:
                 self._peers.away(address)
                 failure = gone

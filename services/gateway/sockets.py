@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from asyncio import Event
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -11,7 +11,7 @@ from yarl import URL
 
 from libs.common.http.peers import CONNECT_S
 from libs.common.http.routes import WORDS
-from libs.common.http.sockets import LEAVING, SLOW, Ending, accept, close, first_of, listen, send
+from libs.common.http.sockets import HEARTBEAT_S, LEAVING, SLOW, Ending, accept, close, first_of, listen, send
 
 SLOW_S = 10.0
 """How long a caller may not take a frame. The service waits for the gateway, not for the caller behind it."""
@@ -32,16 +32,22 @@ class Carrier:
         app.on_shutdown.append(self._turn_away)
         app.on_cleanup.append(self._close)
 
-    async def carry(self, request: web.Request, target: URL, headers: Mapping[str, str]) -> web.WebSocketResponse:
-        """Carry frames until one side ends. Raises aiohttp.ClientError when the service does not take it."""
+    async def carry(
+        self, request: web.Request, target: URL, headers: Mapping[str, str], silence: Callable[[], Awaitable[None]]
+    ) -> web.WebSocketResponse:
+        """Carry frames until one side ends, or ``silence`` of the service does. Raises aiohttp.ClientError when the
+        service does not take it."""
         if self._session is None:
             upgrade = aiohttp.ClientTimeout(total=UPGRADE_S, sock_connect=CONNECT_S)
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0), timeout=upgrade)
+        # the heartbeat: a machine that is gone says nothing, and subscribers of its only process would wait for ever
         async with self._session.ws_connect(
-            target, params=request.query, headers=headers, compress=0, max_msg_size=0
+            target, params=request.query, headers=headers, compress=0, max_msg_size=0, heartbeat=HEARTBEAT_S
         ) as service:
             socket = await accept(request)
-            ending = await first_of(self._bring(service, socket, request), listen(socket), self._stay())
+            ending = await first_of(
+                self._bring(service, socket, request), listen(socket), self._stay(), _gone_after(silence)
+            )
             if ending is not None:
                 await close(request, socket, ending)
             return socket
@@ -70,6 +76,11 @@ class Carrier:
     async def _close(self, _: web.Application) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def _gone_after(silence: Callable[[], Awaitable[None]]) -> Ending:
+    await silence()
+    return GONE
 
 
 CARRIER = web.AppKey("carrier", Carrier)

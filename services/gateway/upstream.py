@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from multidict import CIMultiDict
 from yarl import URL
 
 from libs.common.errors import Code, MienError
-from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers
+from libs.common.http.peers import CONNECT_S, NOT_SENT, Peers, Silent
 from libs.common.http.routes import REQUEST_ID_HEADER, Call, Route, Routes, outgoing_headers
 from libs.common.http.sockets import is_upgrade
 from services.gateway.paths import PREFIX, SHORTCUTS
@@ -80,10 +81,15 @@ class Outside(Inside):
 
     async def __call__(self, request: web.Request) -> web.StreamResponse:
         self._require_account(request)
-        failure: aiohttp.ClientError | None = None
-        for address in self.peers.in_turn():
+        failure: Exception | None = None
+        addresses = self.peers.in_turn()
+        for address in addresses:
             try:
-                return await self._carried(request, address)
+                return await self._carried(
+                    request, address, movable=request.method in READING and address != addresses[-1]
+                )
+            except Silent as silent:
+                failure = silent
             except NOT_SENT as gone:
                 self.peers.away(address)
                 failure = gone
@@ -102,7 +108,7 @@ class Outside(Inside):
         detail = f"{request.path}: {type(failure).__name__}"
         raise MienError(Code.CONNECTION, detail, status=503, retry_after_s=1) from None
 
-    async def _carried(self, request: web.Request, address: str) -> web.StreamResponse:
+    async def _carried(self, request: web.Request, address: str, *, movable: bool) -> web.StreamResponse:
         target = URL(address + _filled(self.inner, {**request.match_info, **self.fixed}), encoded=True)
         headers = CIMultiDict(
             (name, value) for name, value in request.headers.items() if name.lower() not in HOP_BY_HOP
@@ -110,20 +116,24 @@ class Outside(Inside):
         headers.update(outgoing_headers())
         if self.socket and is_upgrade(request):
             with suppress(aiohttp.WSServerHandshakeError):
-                return await request.app[CARRIER].carry(request, target, headers)
+                silence = partial(self.peers.silence, address, self.session)
+                return await request.app[CARRIER].carry(request, target, headers, silence)
             # refused: asked again without the upgrade, the service says why
         body = request.content if request.can_read_body else None
         if body is not None and request.content_length is not None and "Content-Encoding" not in request.headers:
             headers["Content-Length"] = str(request.content_length)  # a body that says nothing counts as a large one
-        async with self.session.request(
-            request.method,
-            target,
-            params=request.query,
-            headers=headers,
-            data=body,
-            allow_redirects=False,
-            timeout=PATIENCE,
-        ) as answer:
+        async with (
+            self.peers.watched(address, self.session, movable=movable),
+            self.session.request(
+                request.method,
+                target,
+                params=request.query,
+                headers=headers,
+                data=body,
+                allow_redirects=False,
+                timeout=PATIENCE,
+            ) as answer,
+        ):
             kept = {name: value for name, value in answer.headers.items() if name.lower() not in HOP_BY_HOP}
             return web.Response(body=await answer.read(), status=answer.status, headers=kept)
 

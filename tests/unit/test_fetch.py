@@ -260,7 +260,7 @@ async def test_a_callback_answers_its_status_and_never_follows_a_redirect(camera
     assert refused.value.code is Code.FETCH_REFUSED
     with pytest.raises(MienError) as split:
         await fetcher.post(url, b"{}", {"X-Answer": "204\r\nX-More: 1"}, 5.0)
-    assert split.value.code is Code.BAD_URL
+    assert split.value.code is Code.FETCH_REFUSED
 
 
 async def test_secrets_of_a_url_stay_out_of_errors_and_logs(

@@ -7,7 +7,7 @@ import socket
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import pytest
@@ -90,6 +90,30 @@ def gone() -> Iterator[str]:
             yield f"http://127.0.0.1:{deaf.getsockname()[1]}"
 
 
+@contextmanager
+def frozen() -> Iterator[str]:
+    """A process that was stopped: its machine still takes connections for it."""
+    with socket.socket() as stopped:
+        stopped.bind(("127.0.0.1", 0))
+        stopped.listen(64)
+        yield f"http://127.0.0.1:{stopped.getsockname()[1]}"
+
+
+class Thaws:
+    """A process that answers nothing until it goes on."""
+
+    def __init__(self) -> None:
+        self.goes_on = asyncio.Event()
+        self.asked: list[str] = []
+
+    async def take(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        self.asked.append(head.split()[1].decode())
+        await self.goes_on.wait()
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: application/json\r\n\r\n{}")
+        writer.close()
+
+
 async def door(servers: Servers, session: aiohttp.ClientSession, routes: Routes, addresses: list[str]) -> str:
     table = outside(routes, Peers(addresses), session)
     return f"http://127.0.0.1:{await servers.start(gateway.build({'things': table}, healthy, 1000), '127.0.0.1', 0)}/6"
@@ -135,6 +159,78 @@ async def test_a_machine_that_is_gone_costs_its_callers_a_moment(
             url = await door(servers, session, routes, [silent, well])
             async with session.post(f"{url}/things", data=b"one", headers=ACCOUNT) as answer:
                 assert (answer.status, await answer.json()) == (200, {"bytes": 3}), "nothing had been sent"
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits asks after a moment whether the process lives."""
+    monkeypatch.setattr("libs.common.http.peers.DOUBT_S", 0.1)
+    monkeypatch.setattr("libs.common.http.peers.LIVES_S", 0.5)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_calls_that_may_be_made_twice_are_taken_from_a_frozen_process(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    routes = things([])
+    well = await served(servers, routes)
+    with frozen() as stopped:
+        async with asyncio.timeout(PATIENCE_S):
+            assert await remote(Things, Peers([stopped, well]), session).name() == "one"
+            url = await door(servers, session, routes, [stopped, well])
+            async with session.get(f"{url}/things", headers=ACCOUNT) as answer:
+                assert (answer.status, await answer.json()) == (200, {"name": "one"})
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_frozen_process_is_asked_last_until_it_goes_on_and_keeps_what_may_not_be_done_twice(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    lengths: list[int | None] = []
+    routes = things(lengths)
+    thaws = Thaws()
+    async with await asyncio.start_server(thaws.take, "127.0.0.1", 0) as server:
+        stopped = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        peers = Peers([stopped, await served(servers, routes)])
+        table = outside(routes, peers, session)
+        app = gateway.build({"things": table}, healthy, 1000)
+        url = f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}/6/things"
+
+        def asked_first() -> list[str]:
+            return [peers.in_turn()[0] for _ in range(2)]
+
+        async def post() -> Any:
+            async with session.post(url, data=b"one", headers=ACCOUNT) as answer:
+                return await answer.json()
+
+        async with asyncio.timeout(PATIENCE_S):
+            first = asyncio.gather(post(), post())  # one each
+            while stopped in asked_first():  # noqa: ASYNC110 (nobody sets an event here)
+                await asyncio.sleep(0.05)
+            assert [await post() for _ in range(4)] == [{"bytes": 3}] * 4
+            assert (first.done(), thaws.asked.count("/1/things")) == (False, 1)
+            thaws.goes_on.set()
+            assert await first in ([{}, {"bytes": 3}], [{"bytes": 3}, {}])
+            while stopped not in asked_first():  # noqa: ASYNC110 (nobody sets an event here)
+                await asyncio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_slow_answer_of_a_process_that_lives_is_waited_for(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    asked: list[str] = []
+
+    class Slow:
+        async def name(self) -> str:
+            asked.append("slow")
+            await asyncio.sleep(0.5)
+            return "slow"
+
+    app = build_app("things", [("", expose(Things, Slow()))], healthy)
+    slow = f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"
+    assert await remote(Things, Peers([slow, slow]), session).name() == "slow"
+    assert asked == ["slow"]
 
 
 async def test_the_length_of_a_body_goes_along(servers: Servers, session: aiohttp.ClientSession) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import aiohttp
@@ -20,26 +22,103 @@ NOT_SENT = (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)
 """Failures before anything was sent: whatever was asked has not been done."""
 HEALTH_S = 3.0
 """In which a process must say how it is."""
+DOUBT_S = 1.0
+"""When a call is not answered by then, its process is asked whether it lives, and again so long after each answer."""
+LIVES_S = 2.0
+"""In which it must say so."""
+PATIENCE = 2
+"""Questions in a row that a process may leave open before calls are taken from it."""
+
+
+class Silent(Exception):
+    """A process neither answers a call nor says that it lives: it was stopped, or its machine is gone."""
 
 
 class Peers:
-    """Addresses (``http://host:port``) of equal processes."""
+    """Addresses (``http://host:port``) of equal processes.
+
+    A frozen process takes connections all the same and answers nothing. Nobody sees that but those whose calls take
+    long, so while they wait it is asked whether it lives; until it says so it is asked last for anything else.
+    """
 
     def __init__(self, addresses: Sequence[str]) -> None:
         self._addresses = list(addresses)
         self._turn = itertools.count()
         self._away_until: dict[str, float] = {}
+        self._silent: set[str] = set()
+        self._waiting: defaultdict[str, dict[asyncio.Timeout, bool]] = defaultdict(dict)
+        self._watches: dict[str, asyncio.Task[None]] = {}
 
     def in_turn(self) -> list[str]:
-        """Every address once: the next one first, those that are away last."""
+        """Every address once: the next one first, those that are away or silent last."""
         first = next(self._turn) % len(self._addresses)
         rotated = self._addresses[first:] + self._addresses[:first]
         now = time.monotonic()
-        return sorted(rotated, key=lambda address: self._away_until.get(address, 0.0) > now)
+        return sorted(rotated, key=lambda one: one in self._silent or self._away_until.get(one, 0.0) > now)
 
     def away(self, address: str) -> None:
         """Remember that ``address`` could not be reached, or did not answer."""
         self._away_until[address] = time.monotonic() + AWAY_S
+
+    @asynccontextmanager
+    async def watched(self, address: str, session: aiohttp.ClientSession, *, movable: bool) -> AsyncIterator[None]:
+        """Around one call of ``address``. Raises Silent when the process is, if the call is ``movable``: somebody else
+        can be asked instead, even should this process go on with it later."""
+        limit = asyncio.timeout(None)
+        doubt = asyncio.get_running_loop().call_later(DOUBT_S, self._doubt, address, session, limit, movable)
+        try:
+            async with limit:
+                yield
+        except TimeoutError:
+            if limit.expired():
+                raise Silent(address) from None
+            raise
+        finally:
+            doubt.cancel()
+            self._waiting[address].pop(limit, None)
+
+    async def silence(self, address: str, session: aiohttp.ClientSession) -> None:
+        """Returns once the process is silent and there is another one; for what has no end of its own."""
+        with suppress(Silent):
+            async with self.watched(address, session, movable=len(self._addresses) > 1):
+                await asyncio.Event().wait()
+
+    def _doubt(self, address: str, session: aiohttp.ClientSession, limit: asyncio.Timeout, movable: bool) -> None:
+        self._waiting[address][limit] = movable
+        if address not in self._watches:
+            watch = self._watches[address] = asyncio.create_task(self._watch(address, session), name=f"watch {address}")
+            watch.add_done_callback(lambda _: self._watches.pop(address))
+
+    async def _watch(self, address: str, session: aiohttp.ClientSession) -> None:
+        """While calls wait for a process, or it is silent."""
+        in_vain = 0
+        while self._waiting[address] or in_vain:
+            if await _is_silent(address, session):
+                self._silent.add(address)
+                in_vain += 1
+            else:
+                self._silent.discard(address)
+                in_vain = 0
+            if in_vain >= PATIENCE:
+                self._take_from(address)
+            await asyncio.sleep(DOUBT_S)
+
+    def _take_from(self, address: str) -> None:
+        for limit in [limit for limit, movable in self._waiting[address].items() if movable]:
+            del self._waiting[address][limit]
+            limit.reschedule(asyncio.get_running_loop().time())
+
+
+async def _is_silent(address: str, session: aiohttp.ClientSession) -> bool:
+    """One that refuses or breaks connections is not: calls of it fail by themselves."""
+    timeout = aiohttp.ClientTimeout(total=LIVES_S)
+    try:
+        async with session.get(f"{address}/livez", timeout=timeout):
+            return False
+    except TimeoutError:
+        return not session.closed
+    except (aiohttp.ClientError, RuntimeError):  # RuntimeError: the session was closed
+        return False
 
 
 async def health_of(peers: Peers, session: aiohttp.ClientSession) -> dict[str, Any]:
