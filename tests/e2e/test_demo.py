@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from tests import photos
-from tests.running import ROOT
+from tests.running import ROOT, RunningSuite
 
 
 class Demo:
@@ -61,13 +61,14 @@ def test_the_demo_recognises_everybody_draws_it_and_cleans_up(demo: Demo) -> Non
     assert demo.left_nothing_behind(said)
 
 
-def test_photos_of_ones_own_are_split_and_recognised(demo: Demo) -> None:
-    code, said, complained = demo.run("--photos", photos.shared("face_recognition/train"))
+def test_photos_of_ones_own_are_split_and_recognised(demo: Demo, embedded_suite: RunningSuite) -> None:
+    folder = photos.shared("face_recognition/train")
+    code, said, complained = demo.run("--photos", folder, "--url", embedded_suite.url)
     assert code == 0, said + complained
     assert "5 photos: 5 right;" in said
 
 
-def test_somebody_confused_is_an_exit_code(demo: Demo, tmp_path: Path) -> None:
+def test_somebody_confused_is_an_exit_code(demo: Demo, embedded_suite: RunningSuite, tmp_path: Path) -> None:
     """The second person's second photo shows the first."""
     album = {
         "Collins": (photos.astronaut_jpeg(), photos.nobody_jpeg()),
@@ -77,7 +78,7 @@ def test_somebody_confused_is_an_exit_code(demo: Demo, tmp_path: Path) -> None:
         (tmp_path / "album" / person).mkdir(parents=True)
         for number, picture in enumerate(pictures):
             (tmp_path / "album" / person / f"{number}.jpg").write_bytes(picture)
-    code, said, _ = demo.run("--photos", tmp_path / "album")
+    code, said, _ = demo.run("--photos", tmp_path / "album", "--url", embedded_suite.url)
     assert code == 1, said
     assert "1 missed, 1 wrong" in said
 
