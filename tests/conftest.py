@@ -22,12 +22,15 @@ from tests.servers import (  # noqa: F401 (fixtures for every test)
     s3,
 )
 
+TOGETHER = ("tests/e2e", "tests/unit/remote_sdk/estimators")
+"""Folders of which one process runs all: another would start the suites again, or look at the same faces again."""
+
 
 class Scheduling(LoadFileScheduling):
-    """Of several processes one runs all tests of a file; and all of tests/e2e, or each would start the suites again."""
+    """Of several processes one runs all tests of a file, or of a folder that stays together."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return "tests/e2e" if nodeid.startswith("tests/e2e/") else super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if nodeid.startswith(f"{folder}/")), super()._split_scope(nodeid))
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadFileScheduling:
