@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
 from aiohttp import web
 
 from libs.common import ports
@@ -27,6 +31,11 @@ SOURCES = web.AppKey("sdk.sources", Sources)
 LIMITS = web.AppKey("sdk.limits", Limits)
 
 routes = Routes("remote-sdk", "/1")
+
+T = TypeVar("T")
+
+_STILL_THERE_S = 1.0
+"""How often it is looked whether a caller still waits."""
 
 
 @routes.post("/sdk", consumes=CONSUMES, form=JsonInputs)
@@ -68,7 +77,24 @@ async def _estimated(call: Call, params: SdkParams) -> SdkResult:
     sdk = call.service(SDK)
     await sdk.require(params)
     inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
-    return _in_order(inputs, await sdk.estimate([each.image for each in inputs.images if each.image], params))
+    images = [each.image for each in inputs.images if each.image]
+    return _in_order(inputs, await _while_wanted(call, sdk.estimate(images, params)))
+
+
+async def _while_wanted(call: Call, work: Coroutine[Any, Any, T]) -> T:
+    """What ``work`` gives, unless its caller goes before: nothing here is kept, and others wait. Raises
+    ConnectionResetError.
+
+    aiohttp tells of a connection's end only by cancelling the handlers of all routes, those that store included.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        while not (await asyncio.wait({task}, timeout=_STILL_THERE_S))[0]:
+            if call.request.transport is None:
+                raise ConnectionResetError("the caller hung up")
+        return task.result()
+    finally:
+        task.cancel()
 
 
 def _in_order(inputs: Inputs, result: SdkResult) -> SdkResult:

@@ -6,9 +6,10 @@ import asyncio
 import base64
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgpack
 import numpy as np
@@ -16,6 +17,7 @@ import pytest
 import pytest_asyncio
 import simplejpeg
 from PIL import Image as Pillow
+from prometheus_client import REGISTRY
 
 from libs.common import ports
 from libs.common.descriptors import unpack_sdk, vector
@@ -339,6 +341,37 @@ async def test_too_much_at_once_is_refused_with_a_time_to_retry(serving: Start) 
     answers = await asyncio.gather(*(status() for _ in range(8)))
     assert (200, None) in answers
     assert {answer for answer in answers if answer[0] != 200} == {(503, "1")}
+
+
+async def test_pictures_of_callers_that_went_are_not_computed(serving: Start) -> None:
+    """A caller's patience may be shorter than the queue; those who still wait come before it."""
+    slow = await serving(SdkSettings(device="cpu", workers=1))
+    url = urlsplit(slow.url)
+    body = couple()
+    request = f"POST /1/sdk HTTP/1.1\r\nHost: x\r\nContent-Type: image/jpeg\r\nContent-Length: {len(body)}\r\n\r\n"
+    before = computed()
+    writers = []
+    for _ in range(60):
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(request.encode() + body)
+        await writer.drain()
+        writers.append(writer)
+    await until(lambda: computed() > before)
+    for writer in writers:
+        writer.transport.abort()
+    assert len(await slow.faces(couple())) == 2
+    assert computed() - before < 40
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not true():  # noqa: ASYNC110 (nothing tells of it)
+            await asyncio.sleep(0.01)
+
+
+def computed() -> float:
+    """How many pictures the compute threads of this process have looked at."""
+    return REGISTRY.get_sample_value("mien_sdk_batch_size_sum", {"stage": "look"}) or 0.0
 
 
 async def test_more_pictures_than_allowed_are_refused_as_a_whole(running: Running, port: ports.Sdk) -> None:

@@ -37,6 +37,7 @@ _CPU_S = 10.0
 _WALL_S = 60.0
 """Time until a decoder that neither computes nor answers is given up."""
 _START_S = 60.0
+_STARTS = 3  # of one process that is killed before it has loaded its parsers, until pictures are refused
 _EXIT_S = 5.0  # from closing the channel to the end of a process that crashed
 _PICTURES = 50_000
 """After which a process is replaced: parsers lose a little memory with damaged pictures (0.2 KB each, measured)."""
@@ -142,9 +143,9 @@ class _Child:
         return self._process
 
     def decode(self, data: bytes, content_type: str | None, wish: Wish) -> Picture:
-        if self._process.asked >= _PICTURES or not self._process.is_alive:
-            self._replace()  # where it died between two pictures, neither is to blame
-        self._process.await_ready()
+        if self._process.asked >= _PICTURES:
+            self._replace()
+        self._await_ready()
         number = self._free_frame()
         self._memory.put(data)
         request = {"size": len(data), "frame": number, "content_type": content_type, "wish": asdict(wish)}
@@ -156,6 +157,19 @@ class _Child:
         if "code" in answer:
             raise MienError(Code[answer["code"]], answer["detail"])
         return self._picture(answer, number)
+
+    def _await_ready(self) -> None:
+        """Until there is a process that waits for a picture; where one died without any, none is to blame. Raises
+        ENGINE_FAILED, OVERLOADED."""
+        for left in reversed(range(_STARTS)):
+            if not self._process.is_alive:
+                self._replace()
+            try:
+                self._process.await_ready()
+                return
+            except MienError:
+                if not left:
+                    raise
 
     def _free_frame(self) -> int:
         """The first frame; while somebody still looks at that one, the second, which is copied from."""

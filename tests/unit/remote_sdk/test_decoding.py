@@ -17,7 +17,7 @@ import pytest
 from PIL import Image
 
 from libs.common.errors import Code, MienError
-from services.remote_sdk.decoding.children import RUNNING, Children, decoder
+from services.remote_sdk.decoding.children import CHILD, RUNNING, Children, decoder
 from services.remote_sdk.decoding.port import Inside
 from services.remote_sdk.stages.decode import Limits, Wish
 
@@ -198,7 +198,7 @@ def test_where_no_process_can_be_had_decoding_happens_here_and_says_so(
     made = decoder(LIMITS, 2)
     assert made.decode(picture(), None).pixels.shape == (40, 60, 3)
     assert "no decoding processes here" in caplog.text
-    assert RUNNING.collect()[0].samples[0].value == 0
+    assert next(iter(RUNNING.collect())).samples[0].value == 0
 
 
 @pytest.mark.parametrize(("wanted", "reduced"), [(None, 1), (4000, 1), (1000, 2), (999, 2), (500, 4), (10, 8)])
@@ -213,3 +213,24 @@ def test_a_jpeg_is_reduced_as_far_as_the_side_that_is_wanted_allows(wanted: int 
 
 def test_what_is_no_jpeg_is_never_reduced() -> None:
     assert Inside(LIMITS).decode(picture("PNG", 2000, 1000), None, Wish(long_side=500)).pixels.shape == (1000, 2000, 3)
+
+
+def test_a_process_that_dies_at_its_start_is_started_again_a_few_times(tmp_path: Path) -> None:
+    """As the kernel kills it where memory is short. No picture was in its hands."""
+    deaths = tmp_path / "deaths"
+    deaths.touch()
+    dying = 'if [ -s "$0" ]; then sed -i 1d "$0"; exit 9; fi; exec "$@"'
+    made = Children(LIMITS, 1, command=("sh", "-c", dying, str(deaths), *CHILD))
+    try:
+        for lines in (2, 3):
+            [process] = made.processes
+            os.kill(process, signal.SIGKILL)
+            until(lambda process=process: not is_there(process))
+            deaths.write_text("dies\n" * lines)
+            if lines == 3:
+                with pytest.raises(MienError, match="did not start: it ended with exit code 9") as failed:
+                    made.decode(picture(), None)
+                assert failed.value.code is Code.ENGINE_FAILED
+            assert made.decode(picture(), None).pixels.shape == (40, 60, 3)
+    finally:
+        made.close()
