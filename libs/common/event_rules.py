@@ -30,6 +30,8 @@ MAX_EVENT_BYTES = 13 * 512 * 1024
 """Of the whole event without its descriptors: what meta and matches may have, and half a MiB."""
 MAX_NOTICES_BYTES = 8 * 1024 * 1024
 """Of all the notices that are saved together."""
+PORTION_BYTES = 12 * 1024 * 1024
+"""Of the events that travel in one message, with their notices, as JSON; one that is larger travels alone."""
 TOLD_ON = (EVENTS_NOTIFY, CALLBACKS)
 """Topics that a notice may have."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from libs.common.bus.port import Bus, Consumer, Message
 from libs.common.bus.topics import EVENTS_SAVE
+from libs.common.event_rules import PORTION_BYTES
 from libs.common.ids import Id
 from libs.common.wire.base import portions
 from libs.common.wire.events import Event
@@ -12,8 +13,6 @@ from services.events.service import Events
 
 AT_ONCE = 100
 """Messages that are saved at the same time: the store writes them together."""
-PORTION_BYTES = 12 * 1024 * 1024
-"""Of events in one message, as JSON; a message of RabbitMQ 4 holds 16 MiB."""
 
 
 class BusQueue:

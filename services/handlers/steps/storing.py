@@ -19,9 +19,6 @@ from services.handlers.ports import Services
 from services.handlers.records import stored_event, told
 from services.handlers.steps.telling import Told, notices_about
 
-PORTION_BYTES = 12 * 1024 * 1024
-"""Of the events that are saved together with their notices, as JSON: a message of RabbitMQ 4 holds 16 MiB."""
-
 
 async def store_images(emission: Emission, services: Services) -> None:
     """Samples and source pictures."""
@@ -75,7 +72,8 @@ def _portions(emission: Emission, drafts: list[Draft]) -> Iterator[Told]:
     """Nearly always one. Of several, each is saved and told of by itself."""
     about = {draft.event_id: told(emission, draft) for draft in drafts}
     copies = 1 + len(notices_about(emission, about))
-    return map(dict, portions(about.items(), lambda item: copies * len(orjson.dumps(item[1])), PORTION_BYTES))
+    limit = event_rules.PORTION_BYTES
+    return map(dict, portions(about.items(), lambda item: copies * len(orjson.dumps(item[1])), limit))
 
 
 async def save(services: Services, account: Id, events: list[Event], notices: list[Notice], *, wait: bool) -> None:

@@ -14,8 +14,7 @@ from libs.common.bus.link import Link, Session
 from libs.common.bus.port import MAX_MESSAGE_BYTES, Backoff, Unreadable, Verdict, reason, verdict
 from libs.common.bus.topology import RETRY_MS, retry_queue
 from libs.common.errors import Code, MienError
-from libs.common.event_rules import MAX_EVENT_BYTES, MAX_NOTICES_BYTES
-from services.handlers.steps.storing import PORTION_BYTES
+from libs.common.event_rules import MAX_EVENT_BYTES, MAX_NOTICES_BYTES, PORTION_BYTES
 
 
 class Picture(BaseModel):

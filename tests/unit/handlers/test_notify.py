@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from libs.common import clock
+from libs.common import clock, event_rules
 from libs.common.bus.port import Consumer, Message
 from libs.common.bus.topics import CALLBACKS, EVENTS_NOTIFY, EVENTS_SAVE
 from libs.common.errors import Code, MienError
@@ -19,7 +19,6 @@ from libs.common.wire.notices import Notice, Save, ToldEvent
 from libs.common.wire.policies import Policies
 from services.handlers.emission import Draft, Emission
 from services.handlers.ports import Services
-from services.handlers.steps import storing
 from services.handlers.steps.storing import store_events
 from services.handlers.steps.telling import tell
 
@@ -94,7 +93,7 @@ async def test_without_waiting_events_and_notices_are_one_message() -> None:
 async def test_events_too_large_for_one_message_are_saved_and_told_of_in_portions(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(storing, "PORTION_BYTES", 1)
+    monkeypatch.setattr(event_rules, "PORTION_BYTES", 1)
     others, made = Others(), emission({"event_policy": {"wait_saving": 0}, "callbacks": [HTTP]}, count=3)
     await run(made, others)
     portions = [Save.model_validate(message.body) for message in others.published]
