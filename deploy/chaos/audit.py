@@ -7,7 +7,7 @@ import base64
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,6 +19,7 @@ from deploy.chaos.witnesses import CallbackReceiver, Subscriber
 from deploy.local.suite import ScaledSuite
 from libs.client import MienApiError, MienClient, MienUnreachable
 from libs.common.descriptors import DEFAULT_FACE
+from libs.common.wire.base import chunks
 
 STORED_S = 60.0
 """In which an acknowledged event has to be found once the suite serves again."""
@@ -104,7 +105,7 @@ class Audit:
         missing = {sighting.event_id for sighting in sightings}
 
         async def look() -> bool:
-            for some in _chunks(sorted(missing), PAGE):
+            for some in chunks(sorted(missing), PAGE):
                 found = await self._client.events.find(targets=["event_id"], event_ids=some, page_size=PAGE)
                 missing.difference_update(event["event_id"] for event in found)
             return not missing
@@ -159,7 +160,7 @@ class Audit:
         """For each descriptor whether the matcher at this address finds the face it is of."""
         answers: dict[str, bool] = {}
         block = {"filters": {"origin": "faces", "list_id": self._load.enrolled_list}, "limit": 1, "threshold": SAME}
-        for some in _chunks(sorted(faces), PAGE):
+        for some in chunks(sorted(faces), PAGE):
             references = [_reference(faces[each]) for each in some]
             for each, found in zip(some, await self._match(matcher, references, block), strict=True):
                 result = found["matches"][0]["result"]
@@ -194,10 +195,6 @@ async def _pages(find: Callable[..., Awaitable[list[dict[str, Any]]]], *targets:
 def _reference(descriptor: bytes) -> dict[str, Any]:
     data = {"descriptor": base64.b64encode(descriptor).decode(), "version": DEFAULT_FACE}
     return {"type": "raw_descriptor", "data": data}
-
-
-def _chunks(ids: Sequence[str], size: int) -> Iterable[Sequence[str]]:
-    return (ids[start : start + size] for start in range(0, len(ids), size))
 
 
 async def _poll(done: Callable[[], Awaitable[bool]], within_s: float) -> None:

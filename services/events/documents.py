@@ -12,7 +12,6 @@ from typing import Any
 
 from pymongo import IndexModel
 
-from libs.common.ids import Id
 from libs.common.storage import revisions
 from libs.common.storage.mongo import Collection, Document
 from libs.common.wire.estimations import Descriptor
@@ -132,10 +131,9 @@ def _folded(column: Column, event: Event) -> str | None:
 
 def owed_of(found: Document) -> Owed:
     """What is owed by a document that carries something."""
-    account: Id = found["owner"]
     return Owed(
         event_id=found["_id"],
-        account=account,
+        account=found["owner"],
         notices=NOTICES.validate_json(found["notices"]),
         saved_ms=found["saved_ms"],
         request_id=found["request_id"],

@@ -128,7 +128,7 @@ class DeadDelivery:
 
 @dataclass(frozen=True)
 class Backlog:
-    """``oldest_ms`` is since when the oldest of those that wait does, None without any."""
+    """``oldest_ms`` is since when the delivery waits that has waited longest; None if none waits."""
 
     waiting: int
     oldest_ms: int | None
