@@ -23,6 +23,7 @@ from obstore.store import LocalStore, S3Store
 from rich.console import Console
 from rich.table import Table
 
+from bench.times import p99
 from deploy.local.rabbit import Rabbit
 from deploy.local.s3 import KEY, REGION, S3, SECRET, Ceph, Moto
 from deploy.local.server import NotInstalled
@@ -108,7 +109,7 @@ async def _calling(rabbit: Rabbit, stores: dict[str, Claims | None], rounds: int
         ]
         for name, size in SIZES.items():
             times = await _race(ways, bytes(size), rounds)
-            table.add_row(name, *(f"{statistics.median(each):.1f} / {_p99(each):.1f}" for each in times))
+            table.add_row(name, *(f"{statistics.median(each):.1f} / {p99(each):.1f}" for each in times))
     return table
 
 
@@ -172,10 +173,6 @@ async def _objects(folder: Path) -> AsyncIterator[dict[str, Claims | None]]:
         }
     finally:
         server.stop()
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import aiohttp
 from rich.console import Console
 from rich.table import Table
 
+from bench.times import p99
 from deploy.local.child import Child, free_port
 from deploy.local.suite import READY_S, Process, ScaledSuite, copies_of_each
 from libs.client import MienClient
@@ -191,8 +192,7 @@ async def _together(call: Call, count: int, callers: int) -> tuple[float, list[f
 
 
 def _figures(values: list[float]) -> tuple[str, str]:
-    ordered = sorted(values)
-    return f"{statistics.median(ordered):.1f}", f"{ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))]:.1f}"
+    return f"{statistics.median(values):.1f}", f"{p99(values):.1f}"
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bench.times import p99
 from libs.client import MienClient
 from libs.common.http.fetch import Fetcher
 from libs.common.ids import new_id
@@ -87,7 +88,7 @@ async def _report(pictures: list[bytes], bare: Run, emit: Run, rounds: int) -> N
     own = [emission - inference for emission, inference in zip(times["emit"], times["bare"], strict=True)]
     table = Table("ms an event", "p50", "p99", title=f"One photo at a time, {rounds} rounds, one compute thread")
     for name, values in (("bare inference", times["bare"]), ("emission", times["emit"]), ("the platform's own", own)):
-        table.add_row(name, f"{statistics.median(values):.1f}", f"{_p99(values):.1f}")
+        table.add_row(name, f"{statistics.median(values):.1f}", f"{p99(values):.1f}")
     ratio = statistics.median(own) / statistics.median(times["bare"])
     Console().print(table, f"overhead: {ratio:.1%} of the inference (bar: 15 %, or 8 ms where that is more)\n")
 
@@ -130,12 +131,8 @@ async def _raw_events(client: MienClient, count: int = 2000, callers: int = 16) 
     rate = count / (time.perf_counter() - started)
     print(
         f"raw events, {callers} callers, each on disk when answered: {rate:.0f}/s,"
-        f" p50 {statistics.median(times):.1f} ms, p99 {_p99(times):.1f} ms"
+        f" p50 {statistics.median(times):.1f} ms, p99 {p99(times):.1f} ms"
     )
-
-
-def _p99(values: list[float]) -> float:
-    return sorted(values)[min(len(values) - 1, int(len(values) * 0.99))]
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
@@ -14,6 +14,9 @@ from libs.common.errors import MienError
 from libs.common.settings import SdkSettings
 from mien import tables
 from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, USAGE, AsJson, err, fail, out, print_json, settings
+
+if TYPE_CHECKING:
+    from services.remote_sdk.models.library import Model
 
 # Imported inside the commands: the models' code loads torch, which takes a second that no other command should wait.
 
@@ -119,16 +122,18 @@ def verify(
     sdk = settings().sdk
     library = _guarded(lambda: Library(sdk.models_dir))
     chosen = [_guarded(lambda name=name: library.model(name)) for name in names or ()] or list(library.installed())
-    rows = []
-    for model in chosen:
+
+    def tried(model: Model) -> dict[str, Any]:
         try:
             verdict = run(model, sdk.engine)
-            said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
-            if verdict.expected is None:
-                said = "files intact; the manifest stores nothing to compare with"
-            rows.append({"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured})
         except FAULTS as wrong:
-            rows.append({"name": model.name, "good": False, "said": str(wrong), "measured": {}})
+            return {"name": model.name, "good": False, "said": str(wrong), "measured": {}}
+        said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
+        if verdict.expected is None:
+            said = "files intact; the manifest stores nothing to compare with"
+        return {"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured}
+
+    rows = [tried(model) for model in chosen]
     if as_json:
         print_json(rows)
     else:

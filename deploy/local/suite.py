@@ -27,12 +27,6 @@ ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("image_store", "faces", "events", "sender", "remote_sdk", "matcher", "handlers")
 """Behind the gateway."""
 
-
-def copies_of_each(count: int) -> dict[str, int]:
-    """``count`` processes of each service, and one gateway."""
-    return {**dict.fromkeys(SERVICES, count), "gateway": 1}
-
-
 BUCKET = "mien"
 SECRET_KEY = urlsafe_b64encode(b"of a suite that one machine runs").decode()
 """What seals callbacks' passwords here. No secret: whoever reads this machine's memory has them anyway."""
@@ -40,6 +34,11 @@ READY_S = 180.0
 """For all services together: on two cores, fifteen processes import and warm up at once."""
 MIGRATE_S = 120.0
 STOP_S = 40.0
+
+
+def copies_of_each(count: int) -> dict[str, int]:
+    """``count`` processes of each service, and one gateway."""
+    return {**dict.fromkeys(SERVICES, count), "gateway": 1}
 
 
 @dataclass(frozen=True)
