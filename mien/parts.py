@@ -120,9 +120,14 @@ class Parts:
             await self.pool.drain()
 
     async def turn_away(self) -> None:
-        """Refuse what only waits: called before the servers stop."""
+        """End what has no end of its own: called before the servers stop."""
         for part in self.built.values():
             await part.turn_away()
+
+    async def give_up(self) -> None:
+        """Answer what still waits: called when the time to finish it is over."""
+        for part in self.built.values():
+            await part.give_up()
 
     async def close(self) -> None:
         """Finish what was begun; close every store and connection."""

@@ -74,10 +74,19 @@ class Process:
         for readiness in self._readiness:
             readiness.drain()
         await self._parts.turn_away()
-        await asyncio.gather(self._parts.drain(), self._servers.stop(self._settings.drain_s))
+        drained = asyncio.create_task(self._parts.drain(), name="drain")
+        giving_up = asyncio.create_task(self._give_up_after(drained), name="give-up")
+        await asyncio.gather(drained, self._servers.stop(self._settings.drain_s))
+        giving_up.cancel()
         await self._parts.close()
         if self._pulse:
             self._pulse.cancel()
+
+    async def _give_up_after(self, drained: asyncio.Task[None]) -> None:
+        """When the time is over: what was taken out of a queue is left to others first, what is not is refused."""
+        await asyncio.sleep(self._settings.drain_s)
+        await asyncio.wait([drained])
+        await self._parts.give_up()
 
     async def _serve(self, part: Part) -> None:
         tables = [(part.routes.prefix, part.routes)]

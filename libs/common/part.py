@@ -26,8 +26,9 @@ class Part:
 
     ``service`` holds the use cases; ``routes`` find it under ``key`` in their application, and other services
     call it through ``ports`` (the Protocols of ``libs.common.ports`` it satisfies). ``start`` begins background
-    work, ``stop`` ends it and closes the stores; ``turn_away``, called before the servers stop, refuses what only
-    waits, which would hold them up. ``health`` raises MienError while the service is not ready.
+    work, ``stop`` ends it and closes the stores; ``turn_away``, called before the servers stop, ends what has no end
+    of its own, which would hold them up; ``give_up``, called when the time to finish what was begun is over, answers
+    what still waits. ``health`` raises MienError while the service is not ready.
     ``context`` holds what else the routes find in their application.
     """
 
@@ -39,6 +40,7 @@ class Part:
     context: dict[web.AppKey[Any], Any] = field(default_factory=dict)
     start: Callable[[], Awaitable[None]] = field(default=_nothing)
     turn_away: Callable[[], Awaitable[None]] = field(default=_nothing)
+    give_up: Callable[[], Awaitable[None]] = field(default=_nothing)
     stop: Callable[[], Awaitable[None]] = field(default=_nothing)
     health: Health = field(default=_healthy)
 

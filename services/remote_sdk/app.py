@@ -39,7 +39,7 @@ async def build(
             LIMITS: Limits(settings.max_images, settings.max_image_bytes, max_body_bytes),
         },
         start=life.start,
-        turn_away=worker.stop,
+        give_up=worker.stop,
         stop=life.stop,
         health=life.health,
     )

@@ -21,7 +21,10 @@ DROPPED = Counter("mien_sender_dropped_total", "Subscribers that were dropped", 
 
 POSITION_S = 5.0
 """Least time between two frames that only say where the subscriber stands."""
-BEHIND = Ending(WSCloseCode.POLICY_VIOLATION, "too slow: what you have not been told is no longer kept")
+BEHIND = Ending(
+    WSCloseCode.POLICY_VIOLATION,
+    "what you have not been told is no longer kept: you were too slow, or the log of notices was lost",
+)
 FAILED = Ending(WSCloseCode.INTERNAL_ERROR, "an unexpected failure was logged; resume with the last cursor")
 
 

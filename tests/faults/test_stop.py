@@ -30,6 +30,24 @@ def running(tmp_path: Path) -> Iterator[RunningSuite]:
         suite.kill()
 
 
+async def test_pictures_that_wait_when_a_stop_begins_are_finished(running: RunningSuite) -> None:
+    headers = {"Luna-Account-Id": new_id(), "Content-Type": "image/jpeg"}
+    photo = photos.astronaut_jpeg()
+    done = asyncio.Event()
+
+    async def look(session: aiohttp.ClientSession) -> int:
+        async with session.post(f"{running.url}/6/sdk", data=photo, headers=headers) as answer:
+            await answer.read()
+        done.set()
+        return answer.status
+
+    async with aiohttp.ClientSession() as session:
+        looking = [asyncio.create_task(look(session)) for _ in range(8)]
+        await done.wait()
+        assert await asyncio.to_thread(running.stop) == 0
+        assert await asyncio.gather(*looking) == [200] * 8
+
+
 async def test_whoever_waits_at_the_end_gets_an_answer_and_what_was_acknowledged_is_there(
     running: RunningSuite,
 ) -> None:
