@@ -59,9 +59,9 @@ class MongoDeliveries:
             in_lane = {"lane": delivery.lane, "state": "waiting"}
             limit = self._keeping.lane_limit
             is_full = await self._deliveries.count_documents(in_lane, limit=limit) >= limit
-            document = self._document(delivery, now_ms)
+            document = _document(delivery, now_ms)
             if is_full:
-                document |= self._ended("dead", self._keeping.dead_ms) | {"reason": self._keeping.full}
+                document |= _ended("dead", self._keeping.dead_ms) | {"reason": self._keeping.full}
             await self._insert(document)
             if is_full:
                 await self._trim(delivery.account, delivery.subscriber)
@@ -94,7 +94,7 @@ class MongoDeliveries:
         return Waiting(_delivery(found), found["attempts"], found["since_ms"])
 
     async def delivered(self, message_id: str) -> None:
-        end = {**self._ended("done", self._keeping.done_ms), "callback": None, "body": None}
+        end = {**_ended("done", self._keeping.done_ms), "callback": None, "body": None}
         with reached():
             await self._deliveries.update_one({"_id": message_id, "state": "waiting"}, {"$set": end})
 
@@ -105,7 +105,7 @@ class MongoDeliveries:
             )
 
     async def died(self, message_id: str, attempts: int, reason: str) -> None:
-        end = {**self._ended("dead", self._keeping.dead_ms), "attempts": attempts, "reason": reason}
+        end = {**_ended("dead", self._keeping.dead_ms), "attempts": attempts, "reason": reason}
         with reached():
             found = await self._deliveries.find_one_and_update(
                 {"_id": message_id, "state": "waiting"}, {"$set": end}, {"account_id": 1, "subscriber": 1}
@@ -160,25 +160,6 @@ class MongoDeliveries:
                 if await self._lanes.find_one({"_id": lane}, {"_id": 1}) is None:
                     await self._awaken(lane, clock.now_ms())
 
-    def _document(self, delivery: Delivery, now_ms: int) -> Document:
-        return {
-            "_id": delivery.message_id,
-            "account_id": delivery.account,
-            "lane": delivery.lane,
-            "subscriber": delivery.subscriber,
-            "source": delivery.source,
-            "state": "waiting",
-            "emitted_ms": delivery.emitted_ms,
-            "arrived_ns": delivery.arrived_ns,
-            "since_ms": now_ms,
-            "ended_ms": None,
-            "expires": None,
-            "attempts": 0,
-            "reason": None,
-            "callback": delivery.callback.model_dump_json(),
-            "body": delivery.body,
-        }
-
     async def _insert(self, document: Document) -> None:
         try:
             await self._deliveries.insert_one(document)
@@ -214,12 +195,33 @@ class MongoDeliveries:
             return list(message_ids)
         return [document["_id"] async for document in self._deliveries.find({"state": "dead"}, {"_id": 1})]
 
-    def _ended(self, state: str, kept_ms: int) -> dict[str, Any]:
-        return {"state": state, "ended_ms": clock.now_ms(), "expires": clock.now() + timedelta(milliseconds=kept_ms)}
-
 
 def _held(claim: Claim) -> Document:
     return {"_id": claim.lane, "holder": claim.holder}
+
+
+def _document(delivery: Delivery, now_ms: int) -> Document:
+    return {
+        "_id": delivery.message_id,
+        "account_id": delivery.account,
+        "lane": delivery.lane,
+        "subscriber": delivery.subscriber,
+        "source": delivery.source,
+        "state": "waiting",
+        "emitted_ms": delivery.emitted_ms,
+        "arrived_ns": delivery.arrived_ns,
+        "since_ms": now_ms,
+        "ended_ms": None,
+        "expires": None,
+        "attempts": 0,
+        "reason": None,
+        "callback": delivery.callback.model_dump_json(),
+        "body": delivery.body,
+    }
+
+
+def _ended(state: str, kept_ms: int) -> dict[str, Any]:
+    return {"state": state, "ended_ms": clock.now_ms(), "expires": clock.now() + timedelta(milliseconds=kept_ms)}
 
 
 def _delivery(document: Document) -> Delivery:
