@@ -33,6 +33,15 @@ class ModelFile:
         except OSError:
             return False
 
+    @property
+    def intact(self) -> bool:
+        """Whether the file is there with the bytes that its digest promises."""
+        try:
+            self.read()
+        except (ModelMissing, ModelCorrupt):
+            return False
+        return True
+
     def read(self) -> bytes:
         """The checked bytes of the file: the digest is taken over exactly what is returned.
 

@@ -26,13 +26,14 @@ class NotAdded(Exception):
 
 
 def from_folder(model: Model, folder: Path) -> None:
-    """Copy a model's files out of a folder, where they lie as in the models folder, or directly. May be repeated.
+    """Copy a model's files out of a folder, where they lie as in the models folder, or directly. May be repeated:
+    what is there and intact stays.
 
     Raises NotAdded for a model that comes as a package, ModelMissing naming the file that is not there, ModelCorrupt.
     """
     _check_addable(model)
     for file, described in zip(model.files.values(), model.manifest.files, strict=True):
-        if not file.there:
+        if not file.intact:
             _write(file.path, _in_folder(file, folder, described.path).read())
 
 
@@ -81,7 +82,7 @@ async def from_upstream(model: Model, progress: Progress, session: aiohttp.Clien
             f"add it from a folder that has it: {model.get}"
         )
     for file, described in zip(model.files.values(), model.manifest.files, strict=True):
-        if not file.there:
+        if not file.intact:
             content = await _fetched(str(described.url), file.size_bytes, progress, session)
             check(content, file)
             _write(file.path, content)

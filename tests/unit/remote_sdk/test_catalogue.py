@@ -321,6 +321,17 @@ def test_a_damaged_file_is_not_added(tmp_path: Path) -> None:
     assert not (tmp_path / "models").exists()
 
 
+def test_a_file_that_was_damaged_where_it_lies_is_added_again(tmp_path: Path) -> None:
+    library()
+    model = Library(tmp_path).model("yunet")
+    install.from_folder(model, FOLDER)
+    [file] = model.files.values()
+    file.path.write_bytes(file.path.read_bytes()[:-1] + b"\0")
+    assert not file.intact
+    install.from_folder(model, FOLDER)
+    assert file.intact
+
+
 def test_a_model_of_ones_own_is_added_once_and_removed_with_its_manifest(own: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
     assert install.own_from_folder(own, models) == "ours"
