@@ -19,7 +19,15 @@ from services.remote_sdk.engines.net import Loaded, load
 from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Where
 from services.remote_sdk.estimators.descriptor import Describer
 from services.remote_sdk.estimators.port import BodyEstimator, FaceEstimator
-from services.remote_sdk.kinds import BODY_ESTIMATORS, DESCRIBERS, DETECTORS, FACE_ESTIMATORS, THING_ESTIMATORS, Given
+from services.remote_sdk.kinds import (
+    BODY_ESTIMATORS,
+    DESCRIBERS,
+    DETECTORS,
+    FACE_ESTIMATORS,
+    MEASURES,
+    THING_ESTIMATORS,
+    Given,
+)
 from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
 from services.remote_sdk.models.library import Library, Model, builtin
@@ -31,6 +39,8 @@ from services.remote_sdk.slots import THING_DETECTION
 from services.remote_sdk.trial import try_detectors, try_faces, try_things
 
 _FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
+
+_NUMPY = Where("numpy", "cpu", "fp32")
 
 E = TypeVar("E")
 
@@ -106,7 +116,8 @@ class _Opening:
 
     def all_of(self, catalogue: Catalogue) -> Models:
         detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
-        self._where["dlib-sp5"] = Where("numpy", "cpu", "fp32")
+        self._where["dlib-sp5"] = _NUMPY
+        self._where |= {model.name: _NUMPY for model in catalogue.chosen.values() if model.manifest.kind in MEASURES}
         return Models(
             precision=self._precision,
             detector=self._built(DETECTORS, detection),

@@ -395,6 +395,8 @@ async def test_health_answers_the_capabilities_once_the_models_are_warm(running:
     available = {name for name, each in estimators.items() if each["available"]}
     assert available == {"face_detection", "landmarks5", "face_descriptor", "head_pose", "quality"}
     assert all(estimators[name]["model"] and estimators[name]["licence"] for name in available)
+    assert {estimators[name]["device"] for name in available} == {"cpu"}
+    assert estimators["quality"]["provider"] == "numpy"
     assert all(estimators[name]["missing"] for name in set(SLOTS) - available)
     assert estimators["face_descriptor"]["descriptor_version"] == 1001
     async with running.session.get(f"{running.url}/1/capabilities") as answer:
