@@ -115,20 +115,6 @@ STORES: dict[str, OpenStores] = {
 EXAMPLES = {"Mongo and Redis": 0.2}
 """Which part of a property's examples a store is tried with, where it is not all: over the wire they take long."""
 
-
-class Clock:
-    """A clock that the test turns. Milliseconds since 1970."""
-
-    def __init__(self, now_ms: int = 1_700_000_000_000) -> None:
-        self.now_ms = now_ms
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-    def advance(self, seconds: float) -> None:
-        self.now_ms += round(seconds * 1000)
-
-
 _counter = itertools.count(1)
 
 

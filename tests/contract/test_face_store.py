@@ -32,7 +32,8 @@ from libs.common.wire.faces import (
     TemporaryAttributeDraft,
 )
 from services.faces.service import Faces
-from tests.contract.face_stores import EXAMPLES, STORES, Clock, Place, Stores, descriptor, sqlite, uid
+from tests.clocks import Clock
+from tests.contract.face_stores import EXAMPLES, STORES, Place, Stores, descriptor, sqlite, uid
 from tests.contract.following import Follower, Replica, everything
 
 ACCOUNTS = uid(0xA1), uid(0xA2)

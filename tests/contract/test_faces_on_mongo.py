@@ -23,8 +23,9 @@ from libs.common.wire.faces import AttributeDraft, FaceDraft, Link, ListDraft, L
 from services.faces.lists_mongo import MARK_MS, MongoLists
 from services.faces.service import Faces
 from services.faces.store_mongo import COLLECTIONS, MongoFaceStore
+from tests.clocks import Clock
 from tests.contract import mongo_shim
-from tests.contract.face_stores import Clock, descriptor, uid
+from tests.contract.face_stores import descriptor, uid
 from tests.contract.following import Follower, Replica, everything
 from tests.contract.turns import Turns
 

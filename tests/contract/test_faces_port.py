@@ -28,7 +28,8 @@ from libs.common.wire.faces import (
     TemporaryAttributeDraft,
 )
 from services.faces.service import Faces
-from tests.contract.face_stores import STORES, Clock, Place, descriptor
+from tests.clocks import Clock
+from tests.contract.face_stores import STORES, Place, descriptor
 
 MINE, THEIRS = new_id(), new_id()
 ALL = Page(page_size=1000)

@@ -24,6 +24,7 @@ from libs.common.rpc import expose, remote
 from libs.common.wire.images import FACE_SAMPLES, ORIGINS, PLATFORM_BUCKETS, ImageDraft, StoredImage
 from services.image_store.ports import ImageIndex, ObjectStore, Record
 from services.image_store.service import MAX_META, MAX_TTL_S, Images
+from tests.clocks import Clock
 from tests.contract.image_stores import LASTING, STORES, Place
 
 MINE, THEIRS = new_id(), new_id()
@@ -36,19 +37,6 @@ def picture(form: str = "JPEG", color: str | tuple[int, int, int] = "red") -> by
 
 
 JPEG, PNG = picture(), picture("PNG")
-
-
-class Clock:
-    """A clock that the test turns."""
-
-    def __init__(self) -> None:
-        self.now_ms = clock.now_ms()
-
-    def __call__(self) -> int:
-        return self.now_ms
-
-    def advance(self, **time: float) -> None:
-        self.now_ms += round(timedelta(**time).total_seconds() * 1000)
 
 
 @dataclass
@@ -80,7 +68,7 @@ async def world(request: pytest.FixtureRequest, place: Place) -> AsyncIterator[W
     store, door = request.param
     async with AsyncExitStack() as stack:
         index, objects = await stack.enter_async_context(STORES[store](place))
-        turned = Clock()
+        turned = Clock(clock.now_ms())
         images = Images(index, objects, turned)
         port: ports.Images = images
         if door == "http":
@@ -303,7 +291,7 @@ async def test_stores_opened_again_have_what_was_acknowledged_and_nothing_else(n
 
     async with STORES[name](place) as (index, objects):
         images = Images(index, objects)
-        world = World(images, images, index, objects, Clock())
+        world = World(images, images, index, objects, Clock(clock.now_ms()))
         assert not await is_missing(world, MINE, kept)
         assert await is_missing(world, MINE, lost)
         assert len(await world.keys()) == 2

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from libs.common import clock
 from libs.common.ids import new_id
 from libs.common.storage import mongo
 from libs.common.storage.sqlite import Database
@@ -17,6 +16,7 @@ from services.handlers.journal import LEASE_S, OVERDUE_S, Traces
 from services.handlers.journal_mongo import UNFINISHED, MongoJournal
 from services.handlers.journal_sqlite import SCHEMA, SqliteJournal
 from services.handlers.ports import Journal
+from tests.clocks import Clock
 from tests.contract import mongo_shim
 
 MINE, THEIRS = new_id(), new_id()
@@ -52,71 +52,55 @@ async def journal(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
         yield opened
 
 
-class Later:
-    """A clock that can be put forward."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now_ms = clock.now_ms()
-        monkeypatch.setattr(clock, "now_ms", lambda: self.now_ms)
-
-    def wait(self, seconds: float) -> None:
-        self.now_ms += int(seconds * 1000)
-
-
-@pytest.fixture
-def later(monkeypatch: pytest.MonkeyPatch) -> Later:
-    return Later(monkeypatch)
-
-
 def traces(account: str = MINE) -> Traces:
     return Traces(account=account, images={"a-bucket": [new_id(), new_id()]}, faces=[new_id()], events=[new_id()])
 
 
-async def test_only_what_is_overdue_is_taken_whole_and_the_oldest_first(journal: Journal, later: Later) -> None:
+async def test_only_what_is_overdue_is_taken_whole_and_the_oldest_first(journal: Journal, service_clock: Clock) -> None:
     first, second, third = traces(), traces(THEIRS), traces()
     for one in (first, second):
         await journal.begin(one)
-        later.wait(1)
-    later.wait(OVERDUE_S - 1)
+        service_clock.advance(1)
+    service_clock.advance(OVERDUE_S - 1)
     await journal.begin(third)
     assert await journal.take(1) == [first]
     assert await journal.take(9) == [second]
     assert await journal.take(9) == []
 
 
-async def test_what_ended_is_never_taken(journal: Journal, later: Later) -> None:
+async def test_what_ended_is_never_taken(journal: Journal, service_clock: Clock) -> None:
     ended = traces()
     await journal.begin(ended)
     await journal.begin(ended)
     assert not await journal.end(THEIRS, ended.emission_id)
     assert await journal.end(MINE, ended.emission_id)
     assert not await journal.end(MINE, ended.emission_id)
-    later.wait(OVERDUE_S)
+    service_clock.advance(OVERDUE_S)
     assert await journal.take(9) == []
 
 
 async def test_what_was_taken_cannot_be_ended_and_is_taken_again_until_it_is_settled(
-    journal: Journal, later: Later
+    journal: Journal, service_clock: Clock
 ) -> None:
     one = traces()
     await journal.begin(one)
-    later.wait(OVERDUE_S)
+    service_clock.advance(OVERDUE_S)
     assert await journal.take(9) == [one]
     assert not await journal.end(MINE, one.emission_id)
-    later.wait(LEASE_S)
+    service_clock.advance(LEASE_S)
     assert await journal.take(9) == [one]
     await journal.settled(one.model_copy(update={"account": THEIRS}))
-    later.wait(LEASE_S)
+    service_clock.advance(LEASE_S)
     assert await journal.take(9) == [one]
     await journal.settled(one)
-    later.wait(LEASE_S)
+    service_clock.advance(LEASE_S)
     assert await journal.take(9) == []
 
 
-async def test_two_that_take_at_the_same_moment_never_take_the_same(journal: Journal, later: Later) -> None:
+async def test_two_that_take_at_the_same_moment_never_take_the_same(journal: Journal, service_clock: Clock) -> None:
     begun = [traces() for _ in range(20)]
     await asyncio.gather(*(journal.begin(one) for one in begun))
-    later.wait(OVERDUE_S)
+    service_clock.advance(OVERDUE_S)
     pages = await asyncio.gather(*(journal.take(8) for _ in range(6)))
     while more := await journal.take(8):
         pages.append(more)

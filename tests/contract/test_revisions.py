@@ -22,8 +22,8 @@ from libs.common.storage import revisions
 from libs.common.storage.mongo import Document
 from libs.common.storage.revisions import SETTLED_MS, WRITE_MS, Revisions, Stamp
 from libs.common.wire.gallery import GalleryRow, Gap
+from tests.clocks import Clock
 from tests.contract import mongo_shim
-from tests.contract.face_stores import Clock
 from tests.contract.turns import Killed, Turns
 
 LOG = "thing"

@@ -7,7 +7,7 @@ from collections.abc import Coroutine, Sequence
 from random import Random
 from typing import Any
 
-from tests.contract.face_stores import Clock
+from tests.clocks import Clock
 
 SECONDS = [0] * 20 + [1, 11, 35]
 """What a step may take: mostly nothing, at times longer than a write may."""

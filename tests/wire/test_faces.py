@@ -19,7 +19,8 @@ from libs.common.settings import StorageSettings
 from libs.common.storage.storage import Storage
 from services.faces import app as faces_app
 from services.faces.routes import FACES, routes
-from tests.contract.face_stores import Clock, descriptor, sqlite
+from tests.clocks import Clock
+from tests.contract.face_stores import descriptor, sqlite
 
 MINE, THEIRS, ABSENT, SAMPLE = new_id(), new_id(), new_id(), new_id()
 RAW = descriptor(1).descriptor
