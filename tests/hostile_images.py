@@ -43,6 +43,7 @@ class Case:
 
 @cache
 def scene(width: int = 64, height: int = 48) -> Image.Image:
+    """A smooth picture in which no two corners are alike."""
     x, y = np.meshgrid(np.linspace(0, 200, width), np.linspace(20, 240, height))
     return Image.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
 
@@ -127,20 +128,20 @@ def _bombs() -> dict[str, Case]:
     zeros = zlib.compress(bytes(64 * 1024 * 1024), 9)
     profile = b"profile\0\0" + zeros
     large = {
-        "png of 100 megapixels": _png(10_000, 10_000, zlib.compress(bytes(10_000 * 30_001), 9)),
-        "png of 4 gigapixels": _png(65_000, 65_000, zeros),
+        "png of 100 megapixels": sized_png(10_000, 10_000, zlib.compress(bytes(10_000 * 30_001), 9)),
+        "png of 4 gigapixels": sized_png(65_000, 65_000, zeros),
         "webp of 268 megapixels": _webp_canvas(16_384, 16_384),
         "tiff of 2.5 gigapixels": _tiff(50_000, 50_000, zeros),
         "bmp of 4 gigapixels": b"BM" + struct.pack("<IIIIiiHHIIiiII", 54, 0, 54, 40, 65000, 65000, 1, 24, *[0] * 6),
         "pixmap of 900 megapixels": b"P6\n30000 30000\n255\n",
-        "jpeg of 4 gigapixels": _resized_jpeg(65_000, 65_000),
+        "jpeg of 4 gigapixels": sized_jpeg(65_000, 65_000),
     }
     inside = {
-        "png with a colour profile of 64 MB": _png(64, 48, _rows(64, 48), _chunk(b"iCCP", profile)),
-        "png with a text of 64 MB": _png(64, 48, _rows(64, 48), _chunk(b"zTXt", b"text\0\0" + zeros)),
-        "png with more rows than it says": _png(64, 48, zeros),
+        "png with a colour profile of 64 MB": sized_png(64, 48, _rows(64, 48), _chunk(b"iCCP", profile)),
+        "png with a text of 64 MB": sized_png(64, 48, _rows(64, 48), _chunk(b"zTXt", b"text\0\0" + zeros)),
+        "png with more rows than it says": sized_png(64, 48, zeros),
         "thousands of scans": _many_scans(5000),
-        "jpeg of 49 megapixels without them": _resized_jpeg(7000, 7000),
+        "jpeg of 49 megapixels without them": sized_jpeg(7000, 7000),
     }
     either = frozenset({Code.BROKEN_IMAGE})
     return {
@@ -165,7 +166,7 @@ def _lying() -> dict[str, Case]:
         + _segment(0xE1, b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + struct.pack("<HHII", 0x112, 3, 0xFFFFFFFF, 1))
         + jpeg[2:],
         "huffman tables of nothing": jpeg.replace(b"\xff\xc4", b"\xff\xc4\0\x02", 1),
-        "no width": _resized_jpeg(0, 0),
+        "no width": sized_jpeg(0, 0),
     }
     return {name: Case(each, (48, 64), frozenset({Code.BROKEN_IMAGE})) for name, each in data.items()}
 
@@ -182,7 +183,8 @@ def _rows(width: int, height: int) -> bytes:
     return zlib.compress(bytes((3 * width + 1) * height))
 
 
-def _png(width: int, height: int, body: bytes, before: bytes = b"") -> bytes:
+def sized_png(width: int, height: int, body: bytes = b"", before: bytes = b"") -> bytes:
+    """A PNG that says it has this size, whatever follows."""
     header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + before + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
 
@@ -207,7 +209,8 @@ def _tiff(width: int, height: int, strip: bytes, offset: int | None = None, next
     return head.ljust(138, b"\0") + strip
 
 
-def _resized_jpeg(width: int, height: int) -> bytes:
+def sized_jpeg(width: int, height: int) -> bytes:
+    """A small JPEG whose frame header was rewritten to another size."""
     data = bytearray(encoded("JPEG"))
     frame = data.index(b"\xff\xc0")
     data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import struct
 import zlib
 from contextlib import suppress
 
@@ -14,16 +13,11 @@ from PIL import Image, ImageOps
 
 from libs.common.errors import Code, MienError
 from services.remote_sdk.stages.decode import Limits, Wish, decode, encode_jpeg
+from tests.hostile_images import scene, sized_jpeg, sized_png
 from tests.photos import SHARED, astronaut_jpeg
 
 LIMITS = Limits(size_bytes=4_000_000, pixels=2_000_000)
 LOSSLESS = {"PNG": "image/png", "BMP": "image/bmp", "TIFF": "image/tiff", "PPM": "image/x-portable-pixmap"}
-
-
-def scene(width: int = 40, height: int = 24) -> Image.Image:
-    """A smooth picture in which no two corners are alike."""
-    x, y = np.meshgrid(np.linspace(0, 200, width), np.linspace(20, 240, height))
-    return Image.fromarray(np.stack([x, y, 255 - x], axis=2).astype(np.uint8))
 
 
 def encoded(picture: Image.Image, kind: str, **options: object) -> bytes:
@@ -40,24 +34,6 @@ def refusal(data: bytes, content_type: str | None = None, limits: Limits = LIMIT
     with pytest.raises(MienError) as refused:
         decode(data, content_type, limits)
     return refused.value
-
-
-def png(width: int, height: int, body: bytes = b"") -> bytes:
-    """A PNG that says it has this size, whatever follows."""
-
-    def chunk(name: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", body) + chunk(b"IEND", b"")
-
-
-def sized_jpeg(width: int, height: int) -> bytes:
-    """A small JPEG whose frame header was rewritten to another size."""
-    data = bytearray(encoded(scene(), "JPEG"))
-    frame = data.index(b"\xff\xc0")
-    data[frame + 5 : frame + 9] = struct.pack(">HH", height, width)
-    return bytes(data)
 
 
 @pytest.mark.parametrize(("kind", "content_type"), LOSSLESS.items())
@@ -90,7 +66,7 @@ def test_exif_orientation_is_applied_when_asked_for(orientation: int, kind: str,
 
     picture = decode(data, None, LIMITS, Wish(upright=upright, with_exif=True))
 
-    as_stored = scene()
+    as_stored = scene().copy()
     as_stored.getexif()[0x0112] = orientation
     expected = np.asarray(ImageOps.exif_transpose(as_stored) if upright else scene())
     assert picture.pixels.shape == expected.shape
@@ -127,7 +103,7 @@ def test_every_colour_mode_becomes_rgb(mode: str, kind: str) -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_sixteen_bits_keep_their_upper_half(kind: str) -> None:
-    wide = np.linspace(0, 65535, 40 * 24).reshape(24, 40).astype(np.uint16)
+    wide = np.linspace(0, 65535, 64 * 48).reshape(48, 64).astype(np.uint16)
     assert np.array_equal(pixels_of(encoded(Image.fromarray(wide), kind))[:, :, 1], wide >> 8)
 
 
@@ -151,7 +127,7 @@ def test_a_palette_with_a_transparent_colour_shows_white_there() -> None:
 
 @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
 def test_an_animation_gives_its_first_frame(kind: str) -> None:
-    black = Image.new("RGB", (40, 24), "black")
+    black = Image.new("RGB", scene().size, "black")
     data = encoded(
         scene(), kind, save_all=True, append_images=[black], **({"lossless": True} if kind == "WEBP" else {})
     )
@@ -192,7 +168,7 @@ def test_what_is_no_picture_is_broken(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [png(30000, 30000), sized_jpeg(30000, 30000), b"P6\n30000 30000\n255\n", png(1, 2_000_001)]
+    "data", [sized_png(30000, 30000), sized_jpeg(30000, 30000), b"P6\n30000 30000\n255\n", sized_png(1, 2_000_001)]
 )
 def test_a_picture_that_says_it_is_huge_is_refused_before_it_is_decoded(data: bytes) -> None:
     assert refusal(data).code is Code.IMAGE_TOO_LARGE
@@ -200,7 +176,7 @@ def test_a_picture_that_says_it_is_huge_is_refused_before_it_is_decoded(data: by
 
 def test_a_header_without_its_pixels_is_broken() -> None:
     assert refusal(sized_jpeg(1000, 1000)).code is Code.BROKEN_IMAGE
-    assert refusal(png(1000, 1000, zlib.compress(b"\0" * 50))).code is Code.BROKEN_IMAGE
+    assert refusal(sized_png(1000, 1000, zlib.compress(b"\0" * 50))).code is Code.BROKEN_IMAGE
 
 
 def test_too_many_bytes_are_refused_unread() -> None:
@@ -237,7 +213,7 @@ def test_exif_is_plain_data_of_bounded_size() -> None:
 def test_damaged_exif_does_not_spoil_the_picture() -> None:
     data = encoded(scene(), "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\x7f garbage")
     picture = decode(data, None, LIMITS, Wish(with_exif=True))
-    assert (picture.pixels.shape, picture.exif) == ((24, 40, 3), {})
+    assert (picture.pixels.shape, picture.exif) == ((48, 64, 3), {})
 
 
 def test_real_photos_decode() -> None:
