@@ -96,6 +96,12 @@ def _quality(name: str, least: float, source: str) -> Check:
     return Check("estimate_quality", _read("quality", name), _between(least, 1), source)
 
 
+def _covered(sight: Sight) -> Value:
+    """How sure it is that mouth and nose are not bare, 0..1: what a mask's estimator sees of hands and scarves, too."""
+    mask = sight.face.attributes.mask
+    return round(1 - mask.estimations["missing"], 4) if mask else None
+
+
 def _mouth(score: str) -> Check:
     measure = _read("mouth_attributes", score)
     return Check("estimate_mouth_attributes", measure, _between(0, 0.5), "7.2.3 Expression; Mien")
@@ -118,7 +124,7 @@ CHECKS = {
     "gaze_pitch": _angle("gaze", "pitch", 5, "7.2.3 Expression; Mien"),
     "mouth_smiling": _mouth("smile"),
     "mouth_open": _mouth("opened"),
-    "mouth_occluded": _mouth("occluded"),
+    "mouth_occluded": Check("estimate_mask", _covered, _between(0, 0.5), "7.2.3 Expression; Mien"),
     "left_eye": _eye("left_eye"),
     "right_eye": _eye("right_eye"),
     "glasses": Check("estimate_glasses", _read("glasses", "glasses"), GLASSES, "7.2.11 Eye glasses"),

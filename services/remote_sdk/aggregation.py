@@ -24,6 +24,8 @@ YEARS = ("age", "apparent_age")
 """The whole numbers that measure something; all others are codes."""
 UNDEFINED = "undefined"
 
+_DIGITS = 6  # estimations have 2 to 4
+
 
 def aggregated_face(images: Sequence[ImageResult], params: SdkParams) -> FaceAggregate | None:
     """One person out of the only face of each image; None when no face was left. Raises SEVERAL_FACES."""
@@ -102,7 +104,7 @@ def _value(name: str, values: list[Any]) -> Any:
     if isinstance(first, list):
         return _union(values)
     if isinstance(first, float):
-        return float(np.mean(values))
+        return round(float(np.mean(values)), _DIGITS)
     if name in YEARS:
         return round(float(np.mean(values)))
     return Counter(values).most_common(1)[0][0]

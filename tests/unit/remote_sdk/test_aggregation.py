@@ -60,7 +60,7 @@ def test_what_only_some_pictures_tell_is_kept() -> None:
 def test_the_same_several_times_is_itself(yaw: float, pitch: float, times: int) -> None:
     one = HeadPose(pitch=pitch, roll=0, yaw=yaw)
     found = together([one] * times)
-    assert (found.yaw, found.pitch) == pytest.approx((yaw, pitch))
+    assert (found.yaw, found.pitch) == pytest.approx((yaw, pitch), abs=1e-6)
 
 
 def body(headwear: int, *colours: str, age: int = 30) -> BodyAttributes:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from libs.common.errors import Code, MienError, success_body
-from libs.common.wire.estimations import FaceAttributes, Glasses, HeadPose, Portrait, Quality, Rect
+from libs.common.wire.estimations import FaceAttributes, Gaze, Glasses, HeadPose, Mask, Portrait, Quality, Rect
 from libs.common.wire.sdk import (
     Capabilities,
     Estimator,
@@ -37,6 +37,8 @@ PASSPORT = Portrait(
     background_uniformity=0.98,
     background_lightness=0.9,
 )
+BARE = Mask(predominant_mask="missing", estimations={"missing": 0.98, "medical_mask": 0.02, "occluded": 0.0})
+HIDDEN = Mask(predominant_mask="missing", estimations={"missing": 0.4, "medical_mask": 0.3, "occluded": 0.3})
 FACE = FaceResult(
     rect=Rect(x=120, y=100, width=340, height=450),
     score=0.95,
@@ -45,7 +47,9 @@ FACE = FaceResult(
         quality=Quality(blurriness=0.9, dark=1, illumination=0.9, specularity=0.9, light=1),
         glasses=Glasses(glasses="eyeglasses"),
         eyes_attributes={"left_eye": {"state": "open"}, "right_eye": {"state": "open"}},
-        mouth_attributes={"opened": 0.1, "occluded": 0.0, "smile": 0.1},
+        mouth_attributes={"opened": 0.1, "occluded": None, "smile": 0.1},
+        gaze=Gaze(pitch=5, yaw=-5),
+        mask=BARE,
     ),
     portrait=PASSPORT,
 )
@@ -77,12 +81,9 @@ def face_with(portrait: dict[str, Any] | None = None, **attributes: Any) -> Face
     )
 
 
-KNOWN = [name for name, each in CHECKS.items() if each.flag not in ("estimate_gaze", "estimate_mask")]
-
-
 def test_a_picture_for_a_passport_passes_and_bounds_are_inclusive() -> None:
-    [iso] = examined(IsoQuery(checks=KNOWN), FACE)
-    assert [each.name for each in iso.checks] == KNOWN
+    [iso] = examined(IsoQuery(), FACE)
+    assert [each.name for each in iso.checks] == list(CHECKS)
     assert [each.name for each in iso.checks if each.result != 1] == []
     assert iso.status == 1
     assert check(iso, "head_roll").model_dump() == {
@@ -110,11 +111,12 @@ def test_a_picture_for_a_passport_passes_and_bounds_are_inclusive() -> None:
         ({}, {"head_pose": HeadPose(pitch=0, roll=0, yaw=5.1)}, "head_yaw"),
         ({}, {"glasses": Glasses(glasses="sunglasses")}, "glasses"),
         ({}, {"eyes_attributes": {"left_eye": {"state": "closed"}, "right_eye": {"state": "open"}}}, "left_eye"),
-        ({}, {"mouth_attributes": {"opened": 0.9, "occluded": 0.0, "smile": 0.1}}, "mouth_open"),
+        ({}, {"mouth_attributes": {"opened": 0.9, "occluded": None, "smile": 0.1}}, "mouth_open"),
+        ({}, {"mask": HIDDEN}, "mouth_occluded"),
     ],
 )
 def test_each_flaw_fails_its_own_check(portrait: dict[str, Any], attributes: dict[str, Any], failing: str) -> None:
-    [iso] = examined(IsoQuery(checks=KNOWN), face_with(portrait, **attributes))
+    [iso] = examined(IsoQuery(), face_with(portrait, **attributes))
     assert [each.name for each in iso.checks if each.result != 1] == [failing]
     assert iso.status == 0
 
