@@ -33,32 +33,12 @@ _HALVED_SHIFT = 1.25 + 0.75j  # dlib's place of the first pixel of a halved imag
 _TOO_SMALL = 8  # pixels; dlib halves no smaller image
 
 
-def chip_transform(landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25) -> NDArray[np.float64]:
-    """Affine maps from chip pixels to image pixels, float64 (n, 2, 3): image = map[:, :2] @ chip + map[:, 2].
-
-    landmarks: (n, 5, 2), x and y in pixels, in the order of Landmarks5; size: pixels of the square chip; padding: added
-    on every side, as part of the face's own size.
-    """
-    centre, side, unit = _squares(landmarks, size, padding)
-    turn = unit * (side - 1) / (size - 1)
-    shift = centre - turn * (1 + 1j) * (size - 1) / 2
-    columns = np.stack([np.stack([turn.real, turn.imag], -1), np.stack([-turn.imag, turn.real], -1)], -1)
-    return np.concatenate([columns, np.stack([shift.real, shift.imag], -1)[..., None]], axis=-1)
-
-
 def template(size: int = 150, padding: float = 0.25) -> NDArray[np.float64]:
-    """Where the five points of a face lie in its chip, (5, 2), in pixels; see `chip_transform`."""
+    """Where the five points of a face lie in its chip, (5, 2), in pixels, in the order of Landmarks5.
+
+    size: pixels of the square chip; padding: added on every side, as part of the face's own size.
+    """
     return (padding + _TEMPLATE) / (2 * padding + 1) * size
-
-
-def to_image(transform: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points (n, k, 2) of chips in pixels of their images; transform (n, 2, 3) from `chip_transform`."""
-    return points @ transform[:, :, :2].transpose(0, 2, 1) + transform[:, None, :, 2]
-
-
-def to_chip(transform: NDArray[np.float64], points: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Points (n, k, 2) of images in pixels of their chips: the inverse of `to_image`."""
-    return (points - transform[:, None, :, 2]) @ np.linalg.inv(transform[:, :, :2]).transpose(0, 2, 1)
 
 
 def face_chips(
@@ -66,23 +46,14 @@ def face_chips(
 ) -> NDArray[np.uint8]:
     """Chips of the faces of one image, uint8 (n, size, size, 3).
 
-    image: uint8 (h, w, 3), RGB; landmarks: (n, 5, 2), see `chip_transform`. What lies outside the image is black.
+    image: uint8 (h, w, 3), RGB; landmarks: (n, 5, 2), x and y in pixels, in the order of Landmarks5; size and
+    padding: see `template`. What lies outside the image is black.
     """
     squares = [_Square(*square) for square in zip(*_squares(landmarks, size, padding), strict=True)]
     chips = np.zeros((len(squares), size, size, 3), np.uint8)
     for chip, square in zip(chips, squares, strict=True):
         chip[:] = _cut(image, square, size)
     return chips
-
-
-def resized_chips(chips: NDArray[np.uint8], size: int = 150) -> NDArray[np.uint8]:
-    """Chips cut at one size as if cut at another: uint8 (n, k, k, 3) to (n, size, size, 3), `padding` being the same.
-
-    First and last pixels of both sizes lie on the same points of the image, which is what `chip_transform` says.
-    """
-    planes = torch.from_numpy(np.ascontiguousarray(chips)).permute(0, 3, 1, 2).float()
-    resized = F.interpolate(planes, (size, size), mode="bilinear", align_corners=True)
-    return resized.round_().byte().permute(0, 2, 3, 1).numpy()
 
 
 class _Square(NamedTuple):
