@@ -15,6 +15,7 @@ from libs.client.options import (
     IsoOptions,
     ListWhere,
     LivenessOptions,
+    NoticeWhere,
     SdkOptions,
 )
 from libs.client.pictures import Content, Picture, Pictures, load
@@ -280,7 +281,7 @@ class BlockingMienClient:
         **options: Unpack[IsoOptions],
     ) -> dict[str, Any]: ...
     def subscribe(
-        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]
+        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[NoticeWhere]
     ) -> Generator[Notice, None, None]: ...
     def capabilities(self) -> Capabilities: ...
     def version(self) -> dict[str, Any]: ...

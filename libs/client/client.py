@@ -15,7 +15,7 @@ from libs.client.inputs import Boxes, content_with
 from libs.client.lists import Lists
 from libs.client.matcher import Matcher
 from libs.client.notices import Notice, notices
-from libs.client.options import EventWhere, IsoOptions, LivenessOptions, SdkOptions
+from libs.client.options import IsoOptions, LivenessOptions, NoticeWhere, SdkOptions
 from libs.client.pictures import Pictures
 from libs.common.wire.sdk import Capabilities
 
@@ -99,7 +99,7 @@ class MienClient:
         return (await self._calls.send("POST", "/iso", query=options, content=content)).json()
 
     def subscribe(
-        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[EventWhere]
+        self, *, cursor: str | None = None, patience_s: float = 300.0, **where: Unpack[NoticeWhere]
     ) -> AsyncGenerator[Notice, None]:
         """Events that pass every condition, as they happen::
 

@@ -72,6 +72,32 @@ class EventWhere(TypedDict, total=False):
     masks: Sequence[int | Null] | None
     ethnic_groups: Sequence[int | Null] | None
     liveness: Sequence[int | Null] | None
+    cities: Sequence[str] | None
+    areas: Sequence[str] | None
+    districts: Sequence[str] | None
+    streets: Sequence[str] | None
+    house_numbers: Sequence[str] | None
+    deepfake: Sequence[int] | None
+
+
+class NoticeWhere(EventWhere, total=False):
+    """``NoticeFilter``."""
+
+    apparent_gender: Literal[0, 1, 2] | Null | None
+    apparent_age__gte: int | None
+    apparent_age__lt: int | None
+    headwear_states: Sequence[int | Null] | None
+    backpack_states: Sequence[int | Null] | None
+    sleeve_lengths: Sequence[str] | None
+    lower_garment_types: Sequence[str] | None
+    headwear_apparent_colors: Sequence[str] | None
+    upper_clothing_colors: Sequence[str] | None
+    lower_garment_colors: Sequence[str] | None
+    shoes_apparent_colors: Sequence[str] | None
+    origin_longitude: float | Null | None
+    origin_latitude: float | Null | None
+    longitude_delta: float | None
+    latitude_delta: float | None
 
 
 class FaceWhere(TypedDict, total=False):

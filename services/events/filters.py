@@ -137,6 +137,12 @@ FILTERS = (
     Filter("masks", "mask", "in"),
     Filter("ethnic_groups", "ethnic_group", "in"),
     Filter("liveness", "liveness", "in"),
+    Filter("cities", "city", "in"),
+    Filter("areas", "area", "in"),
+    Filter("districts", "district", "in"),
+    Filter("streets", "street", "in"),
+    Filter("house_numbers", "house_number", "in"),
+    Filter("deepfake", "deepfake", "in"),
 )
 
 

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import EMOTIONS, ETHNICITIES, LIVENESS, MASKS, id_of
-from libs.common.wire.events import EventFilter
+from libs.common.wire.estimations import DEEPFAKE, EMOTIONS, ETHNICITIES, LIVENESS, MASKS, id_of
+from libs.common.wire.events import Box, EventFilter, NoticeFilter
 
 MAX_VALUES = 1000
 """Values that all the lists of one subscription may hold together."""
@@ -56,6 +56,16 @@ def _estimated(names: dict[int, str], *path: str) -> Read:
     return lambda told: _present(id_of(names, _at(_face_attributes(told["event"]), *path)))
 
 
+def _body(*path: str) -> Read:
+    """Of the body over all pictures, or of its only detection; of several colours each."""
+
+    def read(told: Told) -> Iterable[Any]:
+        found = _at(_attributes(told["event"], "body"), *path)
+        return found if isinstance(found, list) else _present(found)
+
+    return read
+
+
 def _top(name: str) -> Read:
     return lambda told: _present(_top_match(told["event"]).get(name))
 
@@ -71,11 +81,15 @@ def _present(value: Any) -> Iterable[Any]:
 
 
 def _face_attributes(event: Told) -> Any:
-    """Of the face over all pictures; without that, of its only detection (an event that was made elsewhere)."""
-    aggregate = _at(event, "aggregate_estimations", "face", "attributes")
+    return _attributes(event, "face")
+
+
+def _attributes(event: Told, kind: str) -> Any:
+    """Of the face, or body, over all pictures; without that, of its only detection (an event made elsewhere)."""
+    aggregate = _at(event, "aggregate_estimations", kind, "attributes")
     detections = event.get("detections") or ()
     if aggregate is None and len(detections) == 1:
-        return _at(detections[0], "samples", "face", "detection", "attributes")
+        return _at(detections[0], "samples", kind, "detection", "attributes")
     return aggregate
 
 
@@ -141,6 +155,14 @@ def _contains(found: Iterable[Any], given: str) -> bool:
     return any(given.casefold() in one.casefold() for one in found)
 
 
+def _inside(found: Iterable[Any], given: Box | Literal["null"]) -> bool:
+    if given == "null":
+        return not list(found)
+    return any(
+        given.west <= one["longitude"] <= given.east and given.south <= one["latitude"] <= given.north for one in found
+    )
+
+
 @dataclass(frozen=True)
 class Row:
     """One filter: its name on the wire, where a notice has what it looks at, and how it looks."""
@@ -178,16 +200,39 @@ ROWS = (
     Row("masks", _estimated(MASKS, "mask", "predominant_mask"), _among_or_null),
     Row("ethnic_groups", _ethnicity, _among_or_null),
     Row("liveness", _estimated(LIVENESS, "liveness", "prediction"), _among_or_null),
+    Row("cities", _in_event("location", "city"), _among_or_null),
+    Row("areas", _in_event("location", "area"), _among_or_null),
+    Row("districts", _in_event("location", "district"), _among_or_null),
+    Row("streets", _in_event("location", "street"), _among_or_null),
+    Row("house_numbers", _in_event("location", "house_number"), _among_or_null),
+    Row("deepfake", _estimated(DEEPFAKE, "deepfake", "prediction"), _among),
 )
+
+OF_NOTICES = (
+    Row("apparent_gender", _body("basic_attributes", "apparent_gender"), _among_or_null),
+    Row("apparent_age__gte", _body("basic_attributes", "apparent_age"), _at_least),
+    Row("apparent_age__lt", _body("basic_attributes", "apparent_age"), _below),
+    Row("headwear_states", _body("upper_body", "headwear", "state"), _among_or_null),
+    Row("backpack_states", _body("accessories", "backpack", "state"), _among_or_null),
+    Row("sleeve_lengths", _body("upper_body", "sleeve", "length"), _among_or_null),
+    Row("lower_garment_types", _body("lower_body", "lower_garment", "type"), _among_or_null),
+    Row("headwear_apparent_colors", _body("upper_body", "headwear", "apparent_color"), _among_or_null),
+    Row("upper_clothing_colors", _body("upper_body", "upper_clothing", "colors"), _among_or_null),
+    Row("lower_garment_colors", _body("lower_body", "lower_garment", "colors"), _among_or_null),
+    Row("shoes_apparent_colors", _body("lower_body", "shoes", "apparent_color"), _among_or_null),
+    Row("geo", _in_event("location", "geo_position"), _inside),
+)
+"""What only subscribers can ask for."""
 
 
 class Filter:
     """Which notices pass: all conditions hold, lists are ORed; without conditions all do. Raises TOO_MANY."""
 
     def __init__(self, where: EventFilter) -> None:
-        given = ((row, getattr(where, row.name)) for row in ROWS)
+        rows = (*ROWS, *OF_NOTICES) if isinstance(where, NoticeFilter) else ROWS
+        given = ((row, getattr(where, row.name)) for row in rows)
         self._conditions = [(row, value) for row, value in given if value is not None]
-        count = sum(len(value) if isinstance(value, list) else 1 for _, value in self._conditions)
+        count = sum(len(value) if isinstance(value, list | Box) else 1 for _, value in self._conditions)
         if count > MAX_VALUES:
             raise MienError(Code.TOO_MANY, f"the filters hold {count} values; {MAX_VALUES} are allowed")
 

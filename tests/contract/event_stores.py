@@ -219,6 +219,8 @@ _FILTERS: dict[str, st.SearchStrategy[Any]] = {
     "masks": _some(st.integers(1, 3), null=True),
     "ethnic_groups": _some(st.integers(1, 4), null=True),
     "liveness": _some(st.integers(0, 2), null=True),
+    **{name: _some(words, null=True) for name in ("cities", "areas", "districts", "streets", "house_numbers")},
+    "deepfake": _some(st.integers(0, 1)),
 }
 assert set(_FILTERS) == set(EventFilter.model_fields), "every filter is to be tried"
 

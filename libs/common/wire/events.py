@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from libs.common.clock import Time, TimeText
 from libs.common.ids import Id
@@ -135,6 +135,75 @@ class EventFilter(Wire):
     masks: Annotated[list[Annotated[int, Field(ge=1, le=3)] | Null], Commas] | None = None
     ethnic_groups: Annotated[list[Annotated[int, Field(ge=1, le=4)] | Null], Commas] | None = None
     liveness: Annotated[list[Annotated[int, Field(ge=0, le=2)] | Null], Commas] | None = None
+    cities: Annotated[list[str], Commas] | None = None
+    areas: Annotated[list[str], Commas] | None = None
+    districts: Annotated[list[str], Commas] | None = None
+    streets: Annotated[list[str], Commas] | None = None
+    house_numbers: Annotated[list[str], Commas] | None = None
+    deepfake: Annotated[list[Annotated[int, Field(ge=0, le=1)]], Commas] | None = None
+
+
+State = Annotated[int, Field(ge=0, le=2)]
+"""0 absent (of gender: female), 1 present (male), 2 undefined."""
+Colours = Annotated[list[str], Commas]
+Degrees = Annotated[float, Field(ge=0, le=180, allow_inf_nan=False)]
+
+GEO_DELTA = 0.01
+"""Half the side of a box on the map, in degrees, when nothing else is said. Section 15.1 of the contract."""
+
+
+class NoticeFilter(EventFilter):
+    """Which events a subscriber is told of: the filters of stored events, and those by body and by place on the map."""
+
+    apparent_gender: State | Null | None = None
+    apparent_age__gte: AgeBound | None = None
+    apparent_age__lt: AgeBound | None = None
+    headwear_states: Annotated[list[State | Null], Commas] | None = None
+    backpack_states: Annotated[list[State | Null], Commas] | None = None
+    sleeve_lengths: Annotated[list[str], Commas] | None = None
+    lower_garment_types: Annotated[list[str], Commas] | None = None
+    headwear_apparent_colors: Colours | None = None
+    upper_clothing_colors: Colours | None = None
+    lower_garment_colors: Colours | None = None
+    shoes_apparent_colors: Colours | None = None
+    origin_longitude: Annotated[float, Field(ge=-180, le=180)] | Null | None = Field(
+        default=None, description="middle of a box, with origin_latitude; both `null`: events without a position"
+    )
+    origin_latitude: Annotated[float, Field(ge=-90, le=90)] | Null | None = None
+    longitude_delta: Degrees | None = Field(
+        default=None, description=f"half of the box's width; {GEO_DELTA} unless set"
+    )
+    latitude_delta: Degrees | None = Field(default=None, description=f"half of its height; {GEO_DELTA} unless set")
+
+    @model_validator(mode="after")
+    def _box_is_whole(self) -> Self:
+        origins, deltas = (self.origin_longitude, self.origin_latitude), (self.longitude_delta, self.latitude_delta)
+        if (origins[0] is None) != (origins[1] is None) or (origins[0] == "null") != (origins[1] == "null"):
+            raise ValueError("origin_longitude and origin_latitude go together")
+        if any(delta is not None for delta in deltas) and not isinstance(origins[0], float):
+            raise ValueError("longitude_delta and latitude_delta go with an origin")
+        return self
+
+    @property
+    def geo(self) -> Box | Null | None:
+        """The box that a position must lie in; ``null`` for events without a position."""
+        longitude, latitude = self.origin_longitude, self.origin_latitude
+        if longitude is None or latitude is None:
+            return None
+        if longitude == "null" or latitude == "null":
+            return "null"
+        wide = GEO_DELTA if self.longitude_delta is None else self.longitude_delta
+        high = GEO_DELTA if self.latitude_delta is None else self.latitude_delta
+        return Box(longitude - wide, latitude - high, longitude + wide, latitude + high)
+
+
+class Box(NamedTuple):
+    """On the map, in degrees, its edges included."""
+
+    west: float
+    south: float
+    east: float
+    north: float
 
 
 class EventPage(Page):

@@ -9,7 +9,7 @@ from typing import Any, get_type_hints
 import pytest
 
 from libs.client import BlockingMienClient, MienApiError, MienClient, options, stub
-from libs.common.wire.events import EventFilter
+from libs.common.wire.events import EventFilter, NoticeFilter
 from libs.common.wire.faces import FaceFilter, FacePatch, ListFilter
 from libs.common.wire.handlers import EmitQuery, HandlerFilter
 from libs.common.wire.sdk import IsoQuery, LivenessQuery, SdkParams
@@ -24,6 +24,7 @@ PARTS = ("handlers", "events", "faces", "attributes", "lists", "matcher", "image
         (options.HandlerWhere, HandlerFilter),
         (options.EmitOptions, EmitQuery),
         (options.EventWhere, EventFilter),
+        (options.NoticeWhere, NoticeFilter),
         (options.FaceWhere, FaceFilter),
         (options.FaceChange, FacePatch),
         (options.ListWhere, ListFilter),

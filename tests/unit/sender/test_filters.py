@@ -10,17 +10,18 @@ import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from libs.common import clock
 from libs.common.bus.port import Message
 from libs.common.bus.topics import EVENTS_NOTIFY
 from libs.common.errors import Code, MienError
 from libs.common.ids import new_id
-from libs.common.wire.estimations import EMOTIONS, ETHNICITIES, LIVENESS, MASKS
-from libs.common.wire.events import EventFilter
+from libs.common.wire.estimations import DEEPFAKE, EMOTIONS, ETHNICITIES, LIVENESS, MASKS
+from libs.common.wire.events import EventFilter, NoticeFilter
 from services.events.filters import evaluate, filtered
 from services.handlers.raw import RawEvent, event_of
-from services.sender.filters import ROWS, Filter
+from services.sender.filters import OF_NOTICES, ROWS, Filter
 from services.sender.notices import notices_of
 
 ACCOUNT = new_id()
@@ -55,6 +56,9 @@ def attributes() -> st.SearchStrategy[dict[str, Any]]:
             ),
             "emotions": maybe(_word(EMOTIONS, "predominant_emotion")),
             "mask": maybe(_word(MASKS, "predominant_mask")),
+            "deepfake": maybe(
+                st.sampled_from(list(DEEPFAKE.values())).map(lambda word: {"prediction": word, "score": 1.0})
+            ),
             "liveness": maybe(
                 st.sampled_from(list(LIVENESS.values())).map(
                     lambda word: {"prediction": word, "estimations": {"quality": 1.0, "probability": 1.0}}
@@ -99,6 +103,12 @@ EVENTS = st.fixed_dictionaries(
         "source": maybe(st.sampled_from(WORDS)),
         "stream_id": maybe(st.sampled_from(WORDS)),
         "track_id": maybe(st.sampled_from(WORDS)),
+        "location": st.fixed_dictionaries(
+            {},
+            optional={
+                name: maybe(st.sampled_from(WORDS)) for name in ("city", "area", "district", "street", "house_number")
+            },
+        ),
         "tags": st.lists(st.sampled_from([word for word in WORDS if word]), max_size=3),
         "face": maybe(st.sampled_from(IDS).map(lambda face_id: {"face_id": face_id})),
         "face_attributes": maybe(
@@ -151,6 +161,8 @@ VALUES: dict[str, st.SearchStrategy[Any]] = {
     "masks": wanted(True, [1, 2, 3]),
     "ethnic_groups": wanted(True, [1, 2, 3, 4]),
     "liveness": wanted(True, [0, 1, 2]),
+    **{name: wanted(True, WORDS) for name in ("cities", "areas", "districts", "streets", "house_numbers")},
+    "deepfake": wanted(False, [0, 1]),
 }
 
 
@@ -168,6 +180,90 @@ def test_a_notice_passes_exactly_when_its_event_does(
     [notice] = notices_of(Message(EVENTS_NOTIFY, ACCOUNT, {"handler_id": handler_id, "events": [dict(event)]}))
     stored = event_of(ACCOUNT, handler_id, RawEvent.model_validate(event))
     assert Filter(where).passes(orjson.loads(notice.content)) == evaluate(filtered(where), stored)
+
+
+BODY = {
+    "basic_attributes": {"apparent_gender": 1, "apparent_age": 30},
+    "upper_body": {
+        "headwear": {"state": 1, "apparent_color": "red"},
+        "sleeve": {"length": "short"},
+        "upper_clothing": {"colors": ["black", "white"]},
+    },
+    "lower_body": {
+        "lower_garment": {"type": "trousers", "colors": ["blue"]},
+        "shoes": {"apparent_color": "brown"},
+    },
+    "accessories": {"backpack": {"state": 0}},
+}
+BERLIN = {"geo_position": {"longitude": 13.4, "latitude": 52.5}}
+
+
+@pytest.mark.parametrize(
+    ("passing", "failing"),
+    [
+        ({"apparent_gender": "1"}, {"apparent_gender": "0"}),
+        ({"apparent_age__gte": "30", "apparent_age__lt": "31"}, {"apparent_age__lt": "30"}),
+        ({"headwear_states": "1,2"}, {"headwear_states": "0,null"}),
+        ({"backpack_states": "0"}, {"backpack_states": "null"}),
+        ({"sleeve_lengths": "long,short"}, {"sleeve_lengths": "long"}),
+        ({"lower_garment_types": "trousers"}, {"lower_garment_types": "skirt"}),
+        ({"headwear_apparent_colors": "red"}, {"headwear_apparent_colors": "black"}),
+        ({"upper_clothing_colors": "green,white"}, {"upper_clothing_colors": "green,null"}),
+        ({"lower_garment_colors": "blue"}, {"lower_garment_colors": "black"}),
+        ({"shoes_apparent_colors": "brown"}, {"shoes_apparent_colors": ""}),
+        (
+            {"origin_longitude": "13.4", "origin_latitude": "52.51"},
+            {"origin_longitude": "13.4", "origin_latitude": "52.52"},
+        ),
+        (
+            {"origin_longitude": "10", "origin_latitude": "50", "longitude_delta": "3.4", "latitude_delta": "2.5"},
+            {"origin_longitude": "10", "origin_latitude": "50", "longitude_delta": "3.3", "latitude_delta": "2.5"},
+        ),
+        ({}, {"origin_longitude": "null", "origin_latitude": "null"}),
+    ],
+)
+@pytest.mark.parametrize("place", ["aggregated", "detected"])
+def test_subscribers_can_ask_for_bodies_and_places(
+    passing: dict[str, str], failing: dict[str, str], place: str
+) -> None:
+    sample = {"detection": {"rect": {"x": 0, "y": 0, "width": 1, "height": 1}, "attributes": BODY}}
+    seen = {
+        "aggregated": {"aggregate_estimations": {"body": {"attributes": BODY}}},
+        "detected": {"detections": [{"filename": "a.jpg", "samples": {"body": sample}}]},
+    }
+    there = told({"event_id": IDS[0], "location": BERLIN, **seen[place]})
+    bare = told({"event_id": IDS[0]})
+    wanted, unwanted = Filter(NoticeFilter.model_validate(passing)), Filter(NoticeFilter.model_validate(failing))
+    assert (wanted.passes(there), unwanted.passes(there)) == (True, False)
+    assert wanted.passes(bare) == (not passing)
+    assert unwanted.passes(bare) == ("null" in str(failing))
+
+
+@pytest.mark.parametrize(
+    "half",
+    [
+        {"origin_longitude": "1"},
+        {"origin_longitude": "1", "origin_latitude": "null"},
+        {"longitude_delta": "1"},
+        {"origin_longitude": "null", "origin_latitude": "null", "latitude_delta": "1"},
+        {"origin_longitude": "nan", "origin_latitude": "1"},
+        {"origin_longitude": "1", "origin_latitude": "91"},
+    ],
+)
+def test_half_a_box_is_refused(half: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        NoticeFilter.model_validate(half)
+
+
+def test_every_further_filter_of_subscriptions_has_its_row() -> None:
+    own = set(NoticeFilter.model_fields) - set(EventFilter.model_fields)
+    box = {"origin_longitude", "origin_latitude", "longitude_delta", "latitude_delta"}
+    assert {row.name for row in OF_NOTICES} == (own - box) | {"geo"}
+
+
+def told(event: dict[str, Any]) -> dict[str, Any]:
+    [notice] = notices_of(Message(EVENTS_NOTIFY, ACCOUNT, {"events": [event]}))
+    return orjson.loads(notice.content)
 
 
 def test_all_conditions_must_hold() -> None:
