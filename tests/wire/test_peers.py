@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import aiohttp
 import pytest
+from aiohttp import web
 
 from libs.common.http.peers import Peers
 from libs.common.http.routes import Call, Routes
@@ -213,6 +214,51 @@ async def test_a_frozen_process_is_asked_last_until_it_goes_on_and_keeps_what_ma
             assert await first in ([{}, {"bytes": 3}], [{"bytes": 3}, {}])
             while stopped not in asked_first():  # noqa: ASYNC110 (nobody sets an event here)
                 await asyncio.sleep(0.05)
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_a_subscriber_of_a_frozen_process_is_told_to_resume_and_gets_the_other_one(
+    servers: Servers, session: aiohttp.ClientSession
+) -> None:
+    thawed, opened = asyncio.Event(), list[int]()
+
+    async def sender(number: int) -> str:
+        async def stay(request: web.Request) -> web.WebSocketResponse:
+            socket = web.WebSocketResponse()
+            await socket.prepare(request)
+            opened.append(number)
+            await socket.send_str("{}")
+            async for _ in socket:
+                pass
+            return socket
+
+        async def live(request: web.Request) -> web.Response:
+            if opened[0] == number:
+                await thawed.wait()
+            return web.Response()
+
+        app = web.Application()
+        app.router.add_get("/1/ws", stay)
+        app.router.add_get("/livez", live)
+        return f"http://127.0.0.1:{await servers.start(app, '127.0.0.1', 0)}"
+
+    routes = Routes("sender", "/1")
+
+    @routes.get("/ws", status=101, socket=True)
+    async def subscribe(call: Call) -> None:
+        """Only declared: the processes above serve it."""
+
+    url = await door(servers, session, routes, [await sender(0), await sender(1)])
+    async with asyncio.timeout(PATIENCE_S):
+        async with session.ws_connect(f"{url}/ws", headers=ACCOUNT) as socket:
+            assert await socket.receive_str() == "{}"
+            ending = await socket.receive()
+            assert (ending.type, ending.data) == (aiohttp.WSMsgType.CLOSE, 1012)
+        for _ in range(2):
+            async with session.ws_connect(f"{url}/ws", headers=ACCOUNT) as socket:
+                assert await socket.receive_str() == "{}"
+    thawed.set()
+    assert opened == [opened[0], 1 - opened[0], 1 - opened[0]]
 
 
 @pytest.mark.usefixtures("impatient")
