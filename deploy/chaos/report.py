@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from deploy.chaos.audit import Findings
+from mien import tables
 
 RECOVERY_S = 10.0
 """In which the suite has to serve again without help."""
@@ -111,10 +112,9 @@ class Report:
         return Group(self._by_fault(), self._totals(), *self._problems())
 
     def _by_fault(self) -> Table:
-        table = Table(title="median and longest: seconds until it served again", title_justify="left")
-        table.add_column("fault", no_wrap=True)
-        for column in ("faults", "kills", "median", "longest", "refused", "lost", "doubled"):
-            table.add_column(column, justify="right")
+        counted = ("times", "kills", "median", "longest", "refused", "lost", "doubled")
+        table = tables.table_of("fault", *counted, numbers=counted)
+        table.title, table.title_justify = "median and longest: seconds until it served again", "left"
         for fault in dict.fromkeys(episode.fault for episode in self.episodes):
             same = [episode for episode in self.episodes if episode.fault == fault]
             times = [episode.recovered_s for episode in same]

@@ -17,12 +17,12 @@ import orjson
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from deploy.local.child import DidNotStart
 from deploy.local.server import NotInstalled
 from deploy.local.suite import ScaledSuite, copies_of_each
 from libs.common.settings import without_secrets
+from mien import tables
 
 NOT_STARTED = 5
 """Exit code, the same as of ``mien up``."""
@@ -92,12 +92,13 @@ def _announce(suite: ScaledSuite, as_json: bool) -> None:
         sys.stdout.write(orjson.dumps({**addresses, "gateway": suite.url}).decode() + "\n")
         sys.stdout.flush()
         return
-    table = Table("what", "address", "log")
+    table = tables.table_of("what", "address")
     for name, server in suite.servers.items():
-        table.add_row(name, without_secrets(server.url), str(server.folder))
+        table.add_row(name, without_secrets(server.url))
     for process in suite.processes:
-        table.add_row(process.child.name, process.url, str(process.child.log))
+        table.add_row(process.child.name, process.url)
     out.print(table)
+    out.print(f"Data and logs: {escape(str(suite.folder))}", soft_wrap=True)
     out.print(f"Ready: {suite.url}/6/docs. Ctrl+C stops everything.")
 
 
