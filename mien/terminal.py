@@ -11,8 +11,7 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.markup import escape
 
-from libs.common.settings import Settings
-from libs.common.wire.base import fault
+from libs.common.settings import Settings, wrong_variables
 
 SOME_FAILED, USAGE, REFUSED, UNREACHABLE, NOT_STARTED = 1, 2, 3, 4, 5
 """Exit codes; 0 is success."""
@@ -28,7 +27,7 @@ def settings() -> Settings:
     try:
         return Settings()
     except ValidationError as wrong:
-        fail(f"settings: {fault(wrong, 'MIEN')}", USAGE)
+        fail(f"settings: {wrong_variables(wrong)}", USAGE)
 
 
 def print_json(content: Any) -> None:

@@ -10,7 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     NoDecode,
@@ -106,6 +114,14 @@ class FromEnvironment(BaseSettings):
         return (init_settings, env_settings, *files)
 
 
+def wrong_variables(error: ValidationError) -> str:
+    """One line that says which variables were wrong, and how: ``MIEN_SDK_WORKERS: Input should be ...``."""
+    prefixes = {each.__name__: each.model_config.get("env_prefix", "") for each in FromEnvironment.__subclasses__()}
+    prefix = prefixes.get(error.title, "")
+    lines = [(str(each["loc"][0]), each["msg"].removeprefix("Value error, ")) for each in error.errors()[:5]]
+    return "; ".join(f"{name if name.startswith('MIEN_') else prefix + name.upper()}: {said}" for name, said in lines)
+
+
 class SdkSettings(FromEnvironment):
     """remote_sdk. ``device`` and ``precision`` that cannot be had are a refusal to start."""
 
@@ -146,7 +162,7 @@ class SdkSettings(FromEnvironment):
     max_image_bytes: int = Field(default=32 * 1024 * 1024, ge=1024, description="of one encoded picture")
     max_image_pixels: int = Field(default=50_000_000, ge=1024, description="of one decoded picture")
     max_images: int = Field(default=100, ge=1, description="pictures in one call")
-    allow: Annotated[list[str], NoDecode, Commas] = Field(
+    allow: Annotated[list[Literal["emotion", "ethnicity"]], NoDecode, Commas] = Field(
         default=[], description="sensitive estimators the operator allows: ethnicity, emotion"
     )
 

@@ -136,4 +136,4 @@ def test_a_setting_that_makes_no_sense_is_refused_before_anything_starts(tmp_pat
     command = [sys.executable, "-m", "mien", "up"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith("mien: settings: MIEN.port: Input should be a valid integer")
+    assert done.stderr.startswith("mien: settings: MIEN_PORT: Input should be a valid integer")

@@ -4,9 +4,10 @@ import json
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 from typer.testing import CliRunner
 
-from libs.common.settings import Settings, effective, without_secrets
+from libs.common.settings import Settings, effective, without_secrets, wrong_variables
 from mien.cli import app
 
 
@@ -22,6 +23,27 @@ def test_a_secret_may_be_a_file_and_the_environment_comes_first(
     assert storage.s3_secret
     assert storage.mongo_url.get_secret_value() == "mongodb://mien:from-a-file@mongo/mien"
     assert storage.s3_secret.get_secret_value() == "from-the-environment"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("MIEN_PORT", "banana", "should be a valid integer"),
+        ("MIEN_SDK_WORKERS", "many", "should be a valid integer"),
+        ("MIEN_SDK_ALLOW", "emotions", "should be 'emotion' or 'ethnicity'"),
+        ("MIEN_EVENTS_URLS", "events", "should be an address"),
+        ("MIEN_FETCH_ALLOW_NETWORKS", "home", "does not appear to be an IPv4 or IPv6 network"),
+    ],
+)
+def test_a_setting_that_makes_no_sense_is_named_as_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str, said: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ValidationError) as wrong:
+        Settings()
+    line = wrong_variables(wrong.value)
+    assert line.startswith(f"{name}: ")
+    assert said in line
 
 
 def test_an_empty_setting_is_as_good_as_none(monkeypatch: pytest.MonkeyPatch) -> None:
