@@ -99,7 +99,7 @@ class Process:
         own: dict[str, Check] = {part.name: health}
         if self._alone and self._parts.pool:
             own["pool"] = self._parts.pool.health
-        await self._listen(part.name, app, own)
+        await self._listen(part.name, app, own, {name: within(check) for name, check in part.partly.items()})
 
     async def _serve_gateway(self) -> None:
         inner = {service: self._parts.inside_gateway(service) for service in SERVICES}
@@ -116,7 +116,7 @@ class Process:
         for part in inner.values():
             if part is not None:
                 part.install(app)
-        await self._listen(GATEWAY, app, own)
+        await self._listen(GATEWAY, app, own, {})
 
     def _table(self, service: str, part: Part | None) -> Table:
         """A service as the gateway shows it."""
@@ -124,11 +124,13 @@ class Process:
             return inside(part.routes)
         return outside(ROUTES[service], self._parts.peers(service), self._parts.session)
 
-    async def _listen(self, service: str, app: web.Application, own: dict[str, Check]) -> None:
+    async def _listen(
+        self, service: str, app: web.Application, own: dict[str, Check], partly: dict[str, Check]
+    ) -> None:
         readiness = app[READINESS]
         for name, check in {"bus": self._parts.bus.health, **own}.items():
             readiness.needs(name, check)
-        for name, check in self._parts.elsewhere.items():
+        for name, check in {**self._parts.elsewhere, **partly}.items():
             readiness.calls(name, check)
         self._readiness.append(readiness)
         port = await self._servers.start(app, self._settings.host, self._settings.port_of(service))

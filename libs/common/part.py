@@ -28,8 +28,8 @@ class Part:
     call it through ``ports`` (the Protocols of ``libs.common.ports`` it satisfies). ``start`` begins background
     work, ``stop`` ends it and closes the stores; ``turn_away``, called before the servers stop, ends what has no end
     of its own, which would hold them up; ``give_up``, called when the time to finish what was begun is over, answers
-    what still waits. ``health`` raises MienError while the service is not ready.
-    ``context`` holds what else the routes find in their application.
+    what still waits. ``health`` raises MienError while the service is not ready, each of ``partly`` while a part of its
+    work cannot be done. ``context`` holds what else the routes find in their application.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Part:
     give_up: Callable[[], Awaitable[None]] = field(default=_nothing)
     stop: Callable[[], Awaitable[None]] = field(default=_nothing)
     health: Health = field(default=_healthy)
+    partly: dict[str, Health] = field(default_factory=dict)
 
     def install(self, app: web.Application) -> None:
         """Put what the routes look up into the application that serves them."""

@@ -21,7 +21,8 @@ log = logging.getLogger("mien.readiness")
 
 
 class Readiness:
-    """What a process needs of its own (stores, the bus, warmed models), and the services it calls, each by name."""
+    """What a process needs of its own (stores, the bus, warmed models), and the services it calls, each by name. What
+    only a part of its work needs counts as called: without it the process is still of use."""
 
     def __init__(self) -> None:
         self._own: dict[str, Check] = {}

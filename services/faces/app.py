@@ -25,7 +25,8 @@ FINISH_EVERY_S = 5.0
 async def build(storage: Storage) -> Part:
     """The service over ``storage``."""
     store = await _store(storage)
-    faces = Faces(store, await _temporary(storage))
+    temporary = await _temporary(storage)
+    faces = Faces(store, temporary)
     housekeeping = Housekeeping()
 
     async def start() -> None:
@@ -36,7 +37,21 @@ async def build(storage: Storage) -> Part:
         await store.check()
         return {}
 
-    return Part("faces", routes, FACES, faces, (ports.Faces,), start=start, stop=housekeeping.stop, health=health)
+    async def attributes() -> dict[str, Any]:
+        await temporary.check()
+        return {}
+
+    return Part(
+        name="faces",
+        routes=routes,
+        key=FACES,
+        service=faces,
+        ports=(ports.Faces,),
+        start=start,
+        stop=housekeeping.stop,
+        health=health,
+        partly={"temporary attributes": attributes},
+    )
 
 
 async def _store(storage: Storage) -> FaceStore:

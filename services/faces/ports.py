@@ -116,6 +116,10 @@ class FaceStore(Protocol):
 class TemporaryAttributes(Protocol):
     """Attributes that expire. What has expired is not there, whether or not it was dropped."""
 
+    async def check(self) -> None:
+        """Raises STORE_UNAVAILABLE, or what its database raises, while it cannot be reached."""
+        ...
+
     async def add(self, account: Id, attributes: list[Attribute], now_ms: int) -> None:
         """Store those whose id is free, all or none. Raises REQUEST_CONFLICT when an id is another account's."""
         ...

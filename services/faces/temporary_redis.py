@@ -68,6 +68,10 @@ class RedisTemporary:
         self._store = redis.register_script(STORE)
         self._delete = redis.register_script(DELETE)
 
+    async def check(self) -> None:
+        with reached():
+            await self._redis.execute_command("PING")
+
     async def add(self, account: Id, attributes: list[Attribute], now_ms: int) -> None:
         first = {attribute.attribute_id: attribute for attribute in reversed(attributes)}
         await self._save(account, list(first.values()), now_ms, force=False)

@@ -32,6 +32,9 @@ class SqliteTemporary:
     def __init__(self, database: Database) -> None:
         self._database = database
 
+    async def check(self) -> None:
+        await self._database.rows("SELECT 1 FROM temporary_attribute LIMIT 1")
+
     async def add(self, account: Id, attributes: list[Attribute], now_ms: int) -> None:
         def work(db: sqlite3.Connection) -> None:
             for attribute in attributes:

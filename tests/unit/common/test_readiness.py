@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -13,6 +14,8 @@ from libs.common.errors import Code, MienError
 from libs.common.http.peers import Peers, health_of
 from libs.common.http.routes import Routes
 from libs.common.http.server import READINESS, Servers, build_app, show_config
+from libs.common.settings import Settings
+from mien.serve import Process
 
 
 async def well() -> dict[str, Any]:
@@ -126,3 +129,19 @@ async def test_the_settings_in_effect_are_shown_by_those_that_may(told: Told) ->
         assert await told.get(url + path) == (200, {"MIEN_BUS_URL": "amqp://guest:***@broker/"})
     _, door = await told.serve()
     assert (await told.get(f"{door}/config"))[0] == 404
+
+
+async def test_faces_without_redis_are_of_use_and_say_what_they_cannot_do(
+    told: Told, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_DATA_DIR", str(tmp_path))
+    monkeypatch.setenv("MIEN_FACES_PORT", "0")
+    monkeypatch.setenv("MIEN_REDIS_URL", "redis://127.0.0.1:1/0")
+    process = Process(Settings(), ["faces"])
+    await process.start()
+    url = process.addresses["faces"]
+    status, content = await told.get(f"{url}/readyz")
+    assert (status, list(content["missing"])) == (503, ["temporary attributes"])
+    assert content["missing"]["temporary attributes"].startswith("Redis: ")
+    assert await told.get(f"{url}/readyz?own=1") == (200, {"ready": True, "missing": {}})
+    await process.stop()
