@@ -97,10 +97,10 @@ class Children:
         check_size(data, self._limits)
         child = self._idle.get()
         try:
-            return child.decode(data, content_type, wish)
+            with suppress(_Killed):  # then once more
+                return _decoded(child, data, content_type, wish)
+            return _decoded(child, data, content_type, wish)
         except _GaveUp as reason:
-            GIVEN_UP.inc()
-            log.warning("a decoding process was replaced: it %s", reason)
             raise MienError(Code.BROKEN_IMAGE, f"the decoder gave this picture up: it {reason}") from None
         finally:
             self._idle.put(child)
@@ -122,6 +122,20 @@ class Children:
 
 class _GaveUp(Exception):
     """What a decoder did instead of answering."""
+
+
+class _Killed(_GaveUp):
+    """By somebody else, as the kernel does where memory is short: the picture may have had no part in it."""
+
+
+def _decoded(child: _Child, data: bytes, content_type: str | None, wish: Wish) -> Picture:
+    """Raises _GaveUp, which is noted."""
+    try:
+        return child.decode(data, content_type, wish)
+    except _GaveUp as reason:
+        GIVEN_UP.inc()
+        log.warning("a decoding process was replaced: it %s", reason)
+        raise
 
 
 class _Child:
@@ -245,7 +259,7 @@ class _Process:
         try:
             self._channel.send_bytes(json.dumps(request).encode())
         except OSError:
-            raise _GaveUp(self._ending()) from None
+            raise self._ending() from None
         return json.loads(self._receive(wall_s))
 
     def _receive(self, wall_s: float) -> bytes:
@@ -254,17 +268,21 @@ class _Process:
                 raise _GaveUp(f"did not answer for {wall_s:g} s")
             return self._channel.recv_bytes(_ANSWER_BYTES)
         except (EOFError, OSError):
-            raise _GaveUp(self._ending()) from None
+            raise self._ending() from None
 
-    def _ending(self) -> str:
+    def _ending(self) -> _GaveUp:
         """How a process that closed its channel ended."""
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_EXIT_S)
-        self.end()
-        code = self._process.returncode
+        try:
+            code = self._process.wait(_EXIT_S)
+        except subprocess.TimeoutExpired:
+            return _GaveUp("closed its channel and did not end")
+        finally:
+            self.end()
+        if code == -signal.SIGKILL:
+            return _Killed("was ended by SIGKILL")
         if code == -signal.SIGPROF:
-            return "took more processor time than a picture may"
-        return f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+            return _GaveUp("took more processor time than a picture may")
+        return _GaveUp(f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}")
 
     def end(self) -> None:
         """Kill the process, unless it has ended."""

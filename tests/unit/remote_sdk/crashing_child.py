@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
+import signal
 import socket
 import sys
 import time
+from pathlib import Path
 
 from services.remote_sdk.decoding.child import main
 from services.remote_sdk.stages.decode import Limits, Picture, Pixels, Wish, decode
@@ -22,6 +25,14 @@ def misled(data: memoryview, content_type: str | None, limits: Limits, wish: Wis
         case b"spin!":
             while True:
                 pass
+        case b"kill!":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case b"once!":  # and a path: waits at the first time only
+            name, _, rest = bytes(data[5:]).partition(b"\0")
+            if not (path := Path(name.decode())).exists():
+                path.mkdir()  # a file cannot be opened here
+                time.sleep(60)
+            data = memoryview(rest)
         case b"grow!":
             bytearray(1 << 40)
         case b"dial!":

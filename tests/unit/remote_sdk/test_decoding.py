@@ -100,6 +100,7 @@ def test_more_callers_than_processes_each_get_their_own_picture(children: Childr
     ("data", "reason"),
     [
         (b"crash", "was ended by SIGSEGV"),
+        (b"kill!", "was ended by SIGKILL"),
         (b"leave", "ended with exit code 3"),
         (b"sleep", "did not answer for 8 s"),
         (b"spin!", "took more processor time than a picture may"),
@@ -123,6 +124,18 @@ def test_a_process_that_was_killed_between_two_pictures_costs_none(misled: Child
     os.kill(first, signal.SIGKILL)
     until(lambda: not is_there(first))
     assert misled.decode(picture(), None).pixels.shape == (40, 60, 3)
+
+
+def test_a_process_that_was_killed_over_a_picture_costs_it_nothing_at_the_first_time(
+    tmp_path: Path, misled: Children
+) -> None:
+    begun = tmp_path / "begun"
+    [first] = misled.processes
+    with ThreadPoolExecutor(1) as caller:
+        found = caller.submit(misled.decode, b"once!" + str(begun).encode() + b"\0" + picture(), None)
+        until(begun.exists)
+        os.kill(first, signal.SIGKILL)
+        assert found.result().pixels.shape == (40, 60, 3)
 
 
 @pytest.mark.parametrize("data", [b"grow!", b"dial!"])
