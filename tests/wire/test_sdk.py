@@ -595,7 +595,7 @@ async def test_capabilities_and_metrics_say_where_each_model_runs(richer: Runnin
     assert provider.startswith("openvino ")
     assert (estimators["emotions"]["device"], estimators["emotions"]["precision"]) == ("cpu", "fp32")
     assert estimators["face_descriptor"]["provider"].startswith("openvino ")
-    assert estimators["quality"]["provider"] is None
+    assert estimators["quality"]["provider"] == "numpy"
     assert any("WIDER" in warning for warning in estimators["face_detection"]["warnings"])
     async with richer.session.get(f"{richer.url}/metrics") as answer:
         metrics = await answer.text()
