@@ -102,11 +102,12 @@ CREATE TABLE IF NOT EXISTS deleted (
 _DESCRIPTORS = {"face": "face_descriptor", "body": "body_descriptor"}
 _INSERTED = ("seq", "payload", *(column.name for column in _FLAT), *(folded(column) for column in _FOLDED))
 _USED = " UNION ".join(
-    f"SELECT event_id FROM {each} WHERE event_id IN (SELECT value FROM json_each(:ids))"
+    f"SELECT event_id, account_id FROM {each} WHERE event_id IN (SELECT value FROM json_each(:ids))"
     for each in ("event", "change", "deleted")
 )
 _BAR = f"""
-INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids) WHERE value NOT IN ({_USED})
+INSERT INTO deleted SELECT DISTINCT value, :account FROM json_each(:ids)
+WHERE value NOT IN (SELECT event_id FROM ({_USED}))
 """
 
 
@@ -152,8 +153,7 @@ def _event(row: sqlite3.Row) -> Event:
 
 def _add(db: sqlite3.Connection, account: Id, events: list[Event], now: datetime, owed: Owed | None) -> bool:
     event_ids = [event.event_id for event in events]
-    _require_free(db, account, event_ids)
-    used = _used(db, event_ids)
+    used = _used(db, account, event_ids)
     new = [event.model_copy(update={"insert_time": now}) for event in events if event.event_id not in used]
     _insert(db, new)
     if owed is None or event_ids[-1] in used:
@@ -162,17 +162,16 @@ def _add(db: sqlite3.Connection, account: Id, events: list[Event], now: datetime
     return True
 
 
-def _require_free(db: sqlite3.Connection, account: Id, event_ids: list[Id]) -> None:
-    """An id stays with the account that used it first, also after deletion: the feed names events by id alone."""
-    of_others = "event_id IN (SELECT value FROM json_each(:ids)) AND account_id <> :account"
-    sql = " UNION ".join(f"SELECT event_id FROM {each} WHERE {of_others}" for each in ("event", "change", "deleted"))
-    if taken := db.execute(sql, {"ids": json.dumps(event_ids), "account": account}).fetchall():
-        raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(row[0] for row in taken)}: the id is in use")
+def _used(db: sqlite3.Connection, account: Id, event_ids: list[Id]) -> set[Id]:
+    """Those that are stored or deleted.
 
-
-def _used(db: sqlite3.Connection, event_ids: list[Id]) -> set[Id]:
-    """Those that are stored or deleted."""
-    return {row[0] for row in db.execute(_USED, {"ids": json.dumps(event_ids)})}
+    Raises REQUEST_CONFLICT for another account's. An id stays with the account that used it first, also after deletion:
+    the feed names events by id alone.
+    """
+    owners: dict[Id, Id] = dict(db.execute(_USED, {"ids": json.dumps(event_ids)}).fetchall())
+    if taken := sorted(event_id for event_id, owner in owners.items() if owner != account):
+        raise MienError(Code.REQUEST_CONFLICT, f"events {', '.join(taken)}: the id is in use")
+    return set(owners)
 
 
 def _insert(db: sqlite3.Connection, events: list[Event]) -> None:
