@@ -47,7 +47,7 @@ from services.remote_sdk.worker import Worker
 
 Run = Callable[[], object]
 CALLERS = (1, 8, 32)
-_FACES = 128  # described in a round
+_FACES = 512  # described in a round: callers who come first are described alone, once
 _ONE_THREAD = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": 1}
 _FACE = (728.0, 215, 914, 400)  # of the photo, as dlib's detector would box it
 

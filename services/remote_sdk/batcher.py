@@ -14,8 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -95,7 +94,7 @@ class _Waiting(Generic[I, O]):
     """``turn``: by which those that wait are taken, the smallest first."""
 
     item: I
-    outcome: Future[O]
+    outcome: asyncio.Future[O]
     since: float
     turn: tuple[float, int]
 
@@ -116,7 +115,7 @@ class Batcher(Generic[I, O]):
     ``run`` gets at most ``max_batch`` items and returns one outcome each, in order; an outcome that is an exception
     reaches only the caller of its item, one that is raised reaches every caller of the batch. With ``queue_limit``,
     items that would make more of them wait are refused; with ``queue_age_s``, items that waited longer are given up
-    before they are computed. Both are OVERLOADED (503) with a time to retry after.
+    before they are computed. Both are OVERLOADED (503) with a time to retry after. All callers share an event loop.
 
     ``cost_s``: seconds by which an item lets later ones go first, so that cheap ones do not wait for a row of dear
     ones; nobody waits for those that come more than its cost later.
@@ -151,12 +150,13 @@ class Batcher(Generic[I, O]):
 
         Cancelling the call takes back the items that are not being computed yet. Raises OVERLOADED.
         """
-        waiting = self._enter(items)
-        return await asyncio.gather(*(asyncio.wrap_future(each.outcome) for each in waiting), return_exceptions=True)
+        return await asyncio.gather(*(each.outcome for each in self._enter(items)), return_exceptions=True)
 
     def _enter(self, items: list[I]) -> list[_Waiting[I, O]]:
-        now = self._clock()
-        entered = [_Waiting(item, Future[O](), now, (now + self._cost_s(item), next(self._numbers))) for item in items]
+        now, loop = self._clock(), asyncio.get_running_loop()
+        entered = [
+            _Waiting(item, loop.create_future(), now, (now + self._cost_s(item), next(self._numbers))) for item in items
+        ]
         with self._pool.changed:
             if not self._pool.open:
                 raise MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5)
@@ -201,29 +201,33 @@ class Batcher(Generic[I, O]):
 
     def compute(self, batch: list[_Waiting[I, O]]) -> None:
         """Compute the items nobody has taken back or waited too long for, and hand out the outcomes."""
-        alive = [each for each in batch if each.outcome.set_running_or_notify_cancel() and not self._expired(each)]
+        started = self._clock()
+        wanted = [each for each in batch if not each.outcome.cancelled()]
+        if late := [(each, self._refusal(each, started)) for each in wanted if self._is_late(each, started)]:
+            self._hand_out(late)
+        alive = [each for each in wanted if not self._is_late(each, started)]
         if not alive:
             return
-        started = self._clock()
         outcomes = self._outcomes([each.item for each in alive])
         ended = self._clock()
         BATCH.labels(self._name).observe(len(alive))
         SECONDS.labels(self._name).observe(ended - started)
         self._gather = _Gather(len(alive), ended + _GATHER * (ended - started))
-        for each, outcome in zip(alive, outcomes, strict=True):
-            if isinstance(outcome, Exception):
-                each.outcome.set_exception(outcome)
-            else:
-                each.outcome.set_result(outcome)
+        self._hand_out(list(zip(alive, outcomes, strict=True)))
 
-    def _expired(self, each: _Waiting[I, O]) -> bool:
-        age = self._clock() - each.since
-        if self._queue_age_s is None or age <= self._queue_age_s:
-            return False
+    def _is_late(self, each: _Waiting[I, O], now: float) -> bool:
+        return self._queue_age_s is not None and now - each.since > self._queue_age_s
+
+    def _refusal(self, each: _Waiting[I, O], now: float) -> MienError:
         REFUSED.labels(self._name, "age").inc()
+        age = now - each.since
         detail = f"waited {age:.1f} s for a compute thread; {self._queue_age_s:g} s are allowed"
-        each.outcome.set_exception(MienError(Code.OVERLOADED, detail, retry_after_s=min(math.ceil(age), 60)))
-        return True
+        return MienError(Code.OVERLOADED, detail, retry_after_s=min(math.ceil(age), 60))
+
+    @staticmethod
+    def _hand_out(outcomes: Sequence[tuple[_Waiting[I, O], O | Exception]]) -> None:
+        """To the callers' event loop, which is woken once for all of them."""
+        outcomes[0][0].outcome.get_loop().call_soon_threadsafe(_settle, outcomes)
 
     def _outcomes(self, items: list[I]) -> list[O | Exception]:
         try:
@@ -236,8 +240,18 @@ class Batcher(Generic[I, O]):
 
     def refuse_all(self) -> None:
         """Give up everything that waits. Called with the pool's lock held."""
-        while self._queue:
-            each = self._queue.pop()
-            if each.outcome.set_running_or_notify_cancel():
-                each.outcome.set_exception(MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5))
+        if self._queue:
+            stopping = MienError(Code.OVERLOADED, "inference is stopping", retry_after_s=5)
+            self._hand_out([(each, stopping) for each in self._queue])
+            self._queue.clear()
         WAITING.labels(self._name).set(0)
+
+
+def _settle(outcomes: Sequence[tuple[_Waiting[Any, Any], Any]]) -> None:
+    for each, outcome in outcomes:
+        if each.outcome.done():
+            continue  # taken back
+        if isinstance(outcome, Exception):
+            each.outcome.set_exception(outcome)
+        else:
+            each.outcome.set_result(outcome)
