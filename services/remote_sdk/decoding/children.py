@@ -40,7 +40,7 @@ _START_S = 60.0
 _STARTS = 3  # of one process that is killed before it has loaded its parsers, until pictures are refused
 _EXIT_S = 5.0  # from closing the channel to the end of a process that crashed
 _PICTURES = 50_000
-"""After which a process is replaced: parsers lose a little memory with damaged pictures (measured: 0.2 to 0.9 KB each)."""
+"""After which a process is replaced: parsers lose memory with damaged pictures (measured: 0.2 to 0.9 KB each)."""
 _ANSWER_BYTES = 8 * 1024 * 1024  # EXIF is the only thing in it that has a size
 _KEPT_BYTES = 32 * 1024 * 1024
 """Of a frame and of the room for bytes, kept between pictures: ten megapixels. Larger ones pay for fresh pages."""
