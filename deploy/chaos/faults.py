@@ -54,6 +54,7 @@ def faults_of(suite: ScaledSuite) -> list[Fault]:
     kills = [Fault(f"kill -9 {service}", partial(kill_one, service), kills=1) for service in suite.services]
     away = [Fault(f"{name} is away", partial(away_for_a_while, name)) for name in ("redis", "mongo")]
     lasting = [
+        Fault("a process stands still", frozen),
         Fault("rabbitmq restarts", restart_rabbit),
         Fault("kill -9 redis", partial(kill_server, "redis"), kills=1),
         Fault("kill -9 mongo", partial(kill_server, "mongo"), kills=1),
@@ -108,6 +109,17 @@ async def away_for_a_while(name: str, scene: Scene) -> None:
     await asyncio.to_thread(scene.suite.halt, server)
     await asyncio.sleep(AWAY_S)
     await asyncio.to_thread(scene.suite.resume, server)
+
+
+async def frozen(scene: Scene) -> None:
+    """One process of a service that has several takes connections and answers nothing, then goes on."""
+    services = [service for service in scene.suite.services if len(scene.suite.of(service)) > 1]
+    child = scene.random.choice(scene.suite.of(scene.random.choice(services))).child
+    child.signal(signal.SIGSTOP)
+    try:
+        await asyncio.sleep(AWAY_S)
+    finally:
+        child.signal(signal.SIGCONT)
 
 
 async def restart_rabbit(scene: Scene) -> None:
