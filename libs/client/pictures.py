@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 from typing_extensions import TypeIs
 
-from libs.common.http.media import sniff
+from libs.common.media import sniff
 
 Picture = bytes | Path | tuple[str, bytes]
 """Encoded bytes, a file, or a name and encoded bytes."""

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from libs.common.errors import Code, MienError
-from libs.common.http.media import JPEG, PICTURES, sniff
+from libs.common.media import JPEG, PICTURES, sniff
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_PIXELS = 50_000_000

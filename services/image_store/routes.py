@@ -9,9 +9,9 @@ from pydantic import Field
 
 from libs.common import clock
 from libs.common.errors import Code, MienError, said_once
-from libs.common.http.media import JPEG, PICTURES, essence, well_formed
 from libs.common.http.routes import JSON, Call, Reply, Routes
 from libs.common.ids import Id, new_id
+from libs.common.media import JPEG, PICTURES, essence, well_formed
 from libs.common.wire.base import Flag, Wire
 from libs.common.wire.images import Bucket, image_path
 from services.image_store.ports import Kind, Record

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 from libs.common import clock
 from libs.common.errors import Code, MienError
-from libs.common.http.media import JPEG
 from libs.common.ids import Id, new_id
+from libs.common.media import JPEG
 from libs.common.wire.images import PLATFORM_BUCKETS, Bucket, ImageDraft, StoredImage
 from services.image_store.pictures import kind_of, normalised
 from services.image_store.ports import ImageIndex, Kind, ObjectStore, Record, bucket_missing

@@ -1,5 +1,4 @@
-"""The kinds of models: the name in a manifest, and the code that runs it. A new estimator is two
-more lines here."""
+"""The kinds of models: the name in a manifest, the code that runs it, and the slots it fills."""
 
 from __future__ import annotations
 

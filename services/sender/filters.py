@@ -12,7 +12,7 @@ from typing import Any, Literal
 from libs.common import clock
 from libs.common.errors import Code, MienError
 from libs.common.wire.estimations import DEEPFAKE, EMOTIONS, ETHNICITIES, LIVENESS, MASKS, id_of
-from libs.common.wire.events import Box, EventFilter, NoticeFilter
+from libs.common.wire.events import EventFilter, GeoBox, NoticeFilter
 
 MAX_VALUES = 1000
 """Values that all the lists of one subscription may hold together."""
@@ -155,11 +155,13 @@ def _contains(found: Iterable[Any], given: str) -> bool:
     return any(given.casefold() in one.casefold() for one in found)
 
 
-def _inside(found: Iterable[Any], given: Box | Literal["null"]) -> bool:
+def _inside(found: Iterable[Any], given: GeoBox | Literal["null"]) -> bool:
     if given == "null":
         return not list(found)
     return any(
-        given.west <= one["longitude"] <= given.east and given.south <= one["latitude"] <= given.north for one in found
+        (one["longitude"] - given.west) % 360 <= given.east - given.west
+        and given.south <= one["latitude"] <= given.north
+        for one in found
     )
 
 
@@ -232,7 +234,7 @@ class Filter:
         rows = (*ROWS, *OF_NOTICES) if isinstance(where, NoticeFilter) else ROWS
         given = ((row, getattr(where, row.name)) for row in rows)
         self._conditions = [(row, value) for row, value in given if value is not None]
-        count = sum(len(value) if isinstance(value, list | Box) else 1 for _, value in self._conditions)
+        count = sum(len(value) if isinstance(value, list | GeoBox) else 1 for _, value in self._conditions)
         if count > MAX_VALUES:
             raise MienError(Code.TOO_MANY, f"the filters hold {count} values; {MAX_VALUES} are allowed")
 

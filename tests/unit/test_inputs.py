@@ -17,11 +17,11 @@ from PIL import Image as Picture
 from libs.common.errors import Code, MienError
 from libs.common.http.inputs import CONSUMES, Input, Limits, Sources, read_inputs
 from libs.common.http.json_inputs import AT_ONCE
-from libs.common.http.media import BASE64_PICTURES, PICTURES, sniff
 from libs.common.http.pictures import MAX_JSON_PART_BYTES
 from libs.common.http.routes import Call, Routes
 from libs.common.http.server import Servers, build_app
 from libs.common.ids import new_id
+from libs.common.media import BASE64_PICTURES, PICTURES, sniff
 from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, ORIGINS, StoredImage
 
 FORMATS = {"JPEG": "jpeg", "PNG": "png", "BMP": "bmp", "TIFF": "tiff", "PPM": "x-portable-pixmap", "WEBP": "webp"}

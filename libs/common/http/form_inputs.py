@@ -12,7 +12,6 @@ from aiohttp.http_exceptions import BadHttpMessage
 from pydantic import Field
 
 from libs.common.errors import Code, MienError
-from libs.common.http.media import BASE64_PICTURES, PICTURES, essence
 from libs.common.http.pictures import (
     CHUNK_BYTES,
     MAX_JSON_PART_BYTES,
@@ -26,6 +25,7 @@ from libs.common.http.pictures import (
     given_picture,
 )
 from libs.common.http.routes import JSON, parse_json, utf8
+from libs.common.media import BASE64_PICTURES, PICTURES, essence
 from libs.common.wire.base import Wire
 from libs.common.wire.estimations import Rect
 

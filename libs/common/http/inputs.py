@@ -11,9 +11,9 @@ from aiohttp import web
 from libs.common.errors import Code, MienError
 from libs.common.http.form_inputs import read_form
 from libs.common.http.json_inputs import read_json
-from libs.common.http.media import BASE64_PICTURES, PICTURES, essence, well_formed
 from libs.common.http.pictures import CHUNK_BYTES, Budget, Input, Inputs, Limits, Sources, cap, collect, given_picture
 from libs.common.http.routes import JSON, Call
+from libs.common.media import BASE64_PICTURES, PICTURES, essence, well_formed
 
 __all__ = ["CONSUMES", "Input", "Inputs", "Limits", "Sources", "read_inputs"]
 

@@ -10,7 +10,6 @@ from pydantic_core import to_json
 
 from libs.common.clock import Time
 from libs.common.errors import Code, MienError
-from libs.common.http.media import essence
 from libs.common.http.pictures import (
     Budget,
     Input,
@@ -25,6 +24,7 @@ from libs.common.http.pictures import (
 )
 from libs.common.http.routes import LARGE_BYTES, Call, parse_json, parsed
 from libs.common.ids import Id
+from libs.common.media import essence
 from libs.common.wire.base import Wire
 from libs.common.wire.estimations import Rect
 from libs.common.wire.images import BODY_SAMPLES, FACE_SAMPLES, ORIGINS, image_path

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
@@ -13,6 +14,8 @@ from typing import Any
 import aiohttp
 
 from libs.common.errors import Code, MienError
+
+log = logging.getLogger("mien.peers")
 
 AWAY_S = 2.0
 """How long one that could not be reached is asked last."""
@@ -97,8 +100,12 @@ class Peers:
                 self._silent.add(address)
                 in_vain += 1
             else:
+                if in_vain >= PATIENCE:
+                    log.warning("%s says again that it lives", address)
                 self._silent.discard(address)
                 in_vain = 0
+            if in_vain == PATIENCE:
+                log.warning("%s does not say that it lives: others are asked first", address)
             if in_vain >= PATIENCE:
                 self._take_from(address)
             await asyncio.sleep(DOUBT_S)

@@ -11,7 +11,7 @@ from datetime import datetime
 import orjson
 
 from libs.common.errors import Code, MienError
-from libs.common.http.media import BASE64_PICTURES, PICTURES, sniff
+from libs.common.media import BASE64_PICTURES, PICTURES, sniff
 from libs.common.wire.estimations import Rect
 from libs.common.wire.images import StoredImage
 from libs.common.wire.sdk import ErrorBody, Image

@@ -162,8 +162,8 @@ def _attempt(connection: sqlite3.Connection, work: Work[Any]) -> tuple[Any, Base
 def insert(db: sqlite3.Connection, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     """Insert ``rows``, many with each statement.
 
-    For every statement the thread takes the interpreter's lock anew, and another one that parses a large request keeps
-    that for milliseconds: row by row both would take turns instead of working side by side.
+    After every statement the writer waits for the interpreter's lock, which a thread that parses a large request keeps
+    for up to 5 ms.
     """
     for some in chunks(rows, PARAMETERS // len(columns)):
         values = ",".join([f"({marks(columns)})"] * len(some))

@@ -185,7 +185,7 @@ class NoticeFilter(EventFilter):
         return self
 
     @property
-    def geo(self) -> Box | Null | None:
+    def geo(self) -> GeoBox | Null | None:
         """The box that a position must lie in; ``null`` for events without a position."""
         longitude, latitude = self.origin_longitude, self.origin_latitude
         if longitude is None or latitude is None:
@@ -194,11 +194,12 @@ class NoticeFilter(EventFilter):
             return "null"
         wide = GEO_DELTA if self.longitude_delta is None else self.longitude_delta
         high = GEO_DELTA if self.latitude_delta is None else self.latitude_delta
-        return Box(longitude - wide, latitude - high, longitude + wide, latitude + high)
+        return GeoBox(longitude - wide, latitude - high, longitude + wide, latitude + high)
 
 
-class Box(NamedTuple):
-    """On the map, in degrees, its edges included."""
+class GeoBox(NamedTuple):
+    """On the map, in degrees, its edges included. It may reach over the date line: ``west`` is -360 to 180, ``east``
+    -180 to 360."""
 
     west: float
     south: float

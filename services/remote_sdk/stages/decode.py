@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from libs.common.errors import Code, MienError
-from libs.common.http.media import PICTURES, essence, sniff
+from libs.common.media import PICTURES, essence, sniff
 
 Pixels = NDArray[np.uint8]
 

@@ -239,6 +239,14 @@ def test_subscribers_can_ask_for_bodies_and_places(
     assert unwanted.passes(bare) == ("null" in str(failing))
 
 
+@pytest.mark.parametrize(("longitude", "is_inside"), [(179.95, True), (-179.95, True), (-179.85, False), (0.0, False)])
+def test_a_box_may_reach_over_the_date_line(longitude: float, is_inside: bool) -> None:
+    where = {"origin_longitude": "179.99", "origin_latitude": "0", "longitude_delta": "0.1"}
+    position = {"geo_position": {"longitude": longitude, "latitude": 0.0}}
+    event = told({"event_id": IDS[0], "location": position})
+    assert Filter(NoticeFilter.model_validate(where)).passes(event) == is_inside
+
+
 @pytest.mark.parametrize(
     "half",
     [
