@@ -106,6 +106,7 @@ def _broken() -> dict[str, Case]:
     kinds = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")
     truncated = {f"half a {kind.lower()}": encoded(kind)[: len(encoded(kind)) // 2] for kind in kinds}
     others = {
+        "png of half its rows that ends properly": sized_png(64, 48, zlib.compress(bytes((3 * 64 + 1) * 24))),
         "nothing": b"",
         "zeros": bytes(10_000),
         "a page": b"<!doctype html><img src=x>",

@@ -14,12 +14,12 @@ from PIL import ExifTags, Image
 
 from libs.common.errors import Code, MienError
 from libs.common.media import PICTURES, essence, sniff
+from services.remote_sdk.stages import png
 
 Pixels = NDArray[np.uint8]
 
 # Pillow's names of the formats in PICTURES, and no other: each is one more parser of hostile bytes.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")
-_PLAIN_JPEG = ("L", "RGB")
 _MAGIC_BYTES = 64  # more than any format needs to be known by
 _EXIF_ENTRIES, _EXIF_TEXT, _EXIF_ITEMS = 200, 256, 32
 
@@ -80,11 +80,11 @@ def decode(
         _check_pixels(header, limits)
         stored, exif = _orientation(header), read_exif(header) if wish.with_exif else None
         turn = _ORIENTATIONS.get(_turn_left(header, stored, upright=wish.upright))
-        if _is_plain_jpeg(header):
+        if header.format in ("JPEG", "MPO"):
             reduced = reduction(max(header.size), wish.long_side)
-            pixels = _jpeg_pixels(data, header.size, reduced, into if turn is None else None)
+            pixels = _jpeg_pixels(data, header, reduced, into if turn is None else None)
         else:
-            reduced, pixels = 1, _pixels(header)
+            reduced, pixels = 1, _pixels(data, header)
         return Picture(_placed(turn(pixels) if turn else pixels, into), exif, reduced)
 
 
@@ -141,24 +141,32 @@ def _broken() -> MienError:
     return MienError(Code.BROKEN_IMAGE, "the picture is damaged, cut off, or of a kind that is not read")
 
 
-def _is_plain_jpeg(header: Image.Image) -> bool:
-    return header.format in ("JPEG", "MPO") and header.mode in _PLAIN_JPEG
-
-
-def _jpeg_pixels(data: bytes | memoryview, size: tuple[int, int], reduced: int, into: Pixels | None) -> Pixels:
+def _jpeg_pixels(data: bytes | memoryview, header: Image.Image, reduced: int, into: Pixels | None) -> Pixels:
     """libjpeg-turbo, three times as fast as Pillow; strict, because it would paint missing rows grey."""
-    width, height = (-(-side // reduced) for side in size)
+    width, height = (-(-side // reduced) for side in header.size)
+    printed = header.mode == "CMYK"  # which libjpeg does not turn into RGB
+    space, place = ("CMYK", None) if printed else ("RGB", into)
     try:
-        return simplejpeg.decode_jpeg(
-            data, colorspace="RGB", strict=True, min_width=width, min_height=height, buffer=into
+        pixels = simplejpeg.decode_jpeg(
+            data, colorspace=space, strict=True, min_width=width, min_height=height, buffer=place
         )
     except Exception:  # a parser of hostile bytes may raise anything
         raise _broken() from None
+    return _unprinted(pixels) if printed else pixels
 
 
-def _pixels(header: Image.Image) -> Pixels:
+def _unprinted(inks: Pixels) -> Pixels:
+    """RGB of CMYK as Adobe puts it into a JPEG, and everybody after it: 255 is no ink."""
+    return np.asarray(Image.fromarray(255 - inks, "CMYK").convert("RGB"))
+
+
+def _pixels(data: bytes | memoryview, header: Image.Image) -> Pixels:
+    """What Pillow decodes. It says when pixels are missing, but not of a PNG; nor does libtiff of a fax, or of a JPEG
+    inside a TIFF, that ends before its strip does."""
     try:
         header.load()
+        if header.format == "PNG" and _may_lack_rows(data, header) and not png.has_all_rows(data):
+            raise _broken()
         return _rgb(header)
     except MienError:
         raise
@@ -166,6 +174,12 @@ def _pixels(header: Image.Image) -> Pixels:
         raise _too_large() from None
     except Exception:  # a parser of hostile bytes may raise anything
         raise _broken() from None
+
+
+def _may_lack_rows(data: bytes | memoryview, decoded: Image.Image) -> bool:
+    """Rows come in order and those that do not come stay zero, so that few pictures need a closer look."""
+    width, height = decoded.size
+    return png.is_interlaced(data) or not np.asarray(decoded.crop((0, height - 1, width, height))).any()
 
 
 def _rgb(picture: Image.Image) -> Pixels:

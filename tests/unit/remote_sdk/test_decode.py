@@ -151,6 +151,22 @@ def test_a_picture_that_is_cut_off_is_an_error_and_never_grey_rows(kind: str, pa
     assert refusal(data[: int(len(data) * part)]).code is Code.BROKEN_IMAGE
 
 
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+@pytest.mark.parametrize("part", [0.02, 0.5, 0.95])
+def test_a_jpeg_that_ends_early_but_properly_is_broken(part: float, mode: str) -> None:
+    data = encoded(scene(200, 100).convert(mode), "JPEG")
+    scan = data.rindex(b"\xff\xda")
+    assert refusal(data[: scan + int((len(data) - scan) * part)] + b"\xff\xd9").code is Code.BROKEN_IMAGE
+
+
+def test_a_large_jpeg_of_inks_comes_reduced_too() -> None:
+    inks = scene(400, 200).convert("CMYK")
+    picture = decode(encoded(inks, "JPEG", quality=95), None, LIMITS, Wish(long_side=100))
+    assert (picture.reduced, picture.pixels.shape) == (4, (50, 100, 3))
+    expected = np.asarray(inks.convert("RGB").reduce(4)).astype(int)
+    assert np.abs(picture.pixels - expected).mean() < 3
+
+
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP"])
 def test_damaged_bytes_give_pixels_or_a_contract_error(kind: str, seed: int) -> None:
