@@ -197,6 +197,28 @@ THINGS = {
 }
 """The things that a photo shows, in the words of COCO; those of the streets are too many to be listed."""
 
+CARS = {
+    "objects/cars_1.jpg": (
+        (734, 263, "white"),
+        (186, 279, "green"),
+        (374, 252, "green"),
+        (501, 229, "green"),
+        (591, 223, "yellow"),
+        (719, 187, "white"),
+    ),
+    "objects/cars_2.jpg": (
+        (1974, 306, "white"),
+        (597, 292, "black"),
+        (2294, 368, "gray"),
+        (298, 294, "gray"),
+        (1065, 235, "gray"),
+        (1600, 245, "gray"),
+        (1238, 378, "gray"),
+    ),
+    "objects/dog_bicycle_car.jpg": ((580, 123, "white"),),
+}
+"""The middle of cars, pixels, and their colour; silver is gray. Those whose colour one cannot see are left out."""
+
 TAGS = {"objects/cat.bmp": "cat", "objects/parrot.jpg": "macaw", "objects/cars_1.jpg": "cab"}
 """A word that is in one of a photo's tags."""
 
