@@ -169,8 +169,8 @@ def _points_and_chips(rounds: int) -> list[Comparison]:
 
 
 def _face_chip() -> np.ndarray:
-    points = Landmarks5().locate([astronaut()], [np.array([[168.0, 69, 263, 164]])])
-    return face_chips(astronaut(), points)[0]
+    photo: np.ndarray = astronaut()
+    return face_chips(photo, Landmarks5().locate([photo], [np.array([[168.0, 69, 263, 164]])]))[0]
 
 
 def _print_peaks(rounds: int) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.detectors.port import Detection
+from services.remote_sdk.networks.frames import Frame
 from services.remote_sdk.networks.mmod import LONG_SIDE, PYRAMID, FaceDetector
 
 _CONFIDENCE_RATE = 2.5
@@ -26,7 +28,7 @@ class Mmod:
         self._pyramid = pyramid
         self._threshold = threshold or 0.0
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         found = self._detector.detect(images, long_side or self._long_side, self._pyramid, self._threshold)
         return [
             [Detection(face.left, face.top, face.right, face.bottom, confidence(face.score)) for face in faces]

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Pixels = NDArray[np.uint8]
+from services.remote_sdk.networks.frames import Frame
 
 
 @dataclass(frozen=True)
@@ -52,8 +53,8 @@ class Detection:
 class Detector(Protocol):
     """Any number of threads may call it at once."""
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
-        """What is in each picture, uint8 (h, w, 3), RGB, of any sizes; best first.
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
+        """What is in each picture, of any sizes; best first.
 
         ``long_side``: pixels the longer side is scaled to before the search; None: what suits whole pictures.
         """

@@ -6,13 +6,16 @@ points.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.remote_sdk.detectors.boxes import Found, calibrated, detections, fitted, in_groups, strongest
-from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.frames import Frame, Pixels
 
 
 class Scrfd:
@@ -38,7 +41,7 @@ class Scrfd:
         self._overlap = model.option("overlap", 0.4)
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         side = self._side if self._fixed else long_side or self._side
         faces: list[list[Detection]] = [[] for _ in images]
         for number, found in in_groups(images, lambda image: fitted(image, side, self._multiple, 1.0), self._search):

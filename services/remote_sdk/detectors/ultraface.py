@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, in_groups, stretched, strongest
-from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
+from services.remote_sdk.networks.frames import Frame, Pixels
 
 
 class UltraFace:
@@ -20,13 +23,13 @@ class UltraFace:
         self._overlap = model.option("overlap", 0.3)
         self._score = calibrated(model.option("doubtful", 0.6), model.option("sure", 0.99))
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         faces: list[list[Detection]] = [[] for _ in images]
         for number, found in in_groups(images, self._fit, self._search):
             faces[number] = detections(found, self._score)
         return faces
 
-    def _fit(self, image: Pixels) -> Fitted:
+    def _fit(self, image: Frame) -> Fitted:
         return stretched(image, self._width, self._height)
 
     def _search(self, pictures: list[Pixels]) -> list[Found]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, fitted, in_groups, strongest
-from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.frames import Frame, Pixels
 
 
 class Yolo:
@@ -36,13 +39,13 @@ class Yolo:
         self._overlap = model.option("overlap", 0.5)
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         things: list[list[Detection]] = [[] for _ in images]
         for number, found in in_groups(images, self._fit, self._search):
             things[number] = detections(found, self._score, self._classes)
         return things
 
-    def _fit(self, image: Pixels) -> Fitted:
+    def _fit(self, image: Frame) -> Fitted:
         return fitted(image, self._side, self._side, 4.0)
 
     def _search(self, pictures: list[Pixels]) -> list[Found]:

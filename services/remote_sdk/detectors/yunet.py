@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from services.remote_sdk.detectors.boxes import Found, calibrated, detections, fitted, in_groups, strongest
-from services.remote_sdk.detectors.port import Detection, Pixels
+from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.networks.frames import Frame, Pixels
 
 _STRIDES = (8, 16, 32)
 _LARGEST_UPSCALE = 1.0  # enlarged pictures have more false alarms and no more faces
@@ -26,7 +29,7 @@ class YuNet:
         self._score = calibrated(model.option("doubtful", 0.74), model.option("sure", 0.92))
         self._multiple = model.net.described.picture[1].multiple
 
-    def detect(self, images: list[Pixels], long_side: int | None = None) -> list[list[Detection]]:
+    def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         side = long_side or self._long_side
         faces: list[list[Detection]] = [[] for _ in images]
         fit = lambda image: fitted(image, side, self._multiple, _LARGEST_UPSCALE)  # noqa: E731 (one line, used once)

@@ -5,7 +5,7 @@ the side L = size * |T|, and lays chip pixels 0..size-1 over a rectangle whose f
 A plain T moves descriptors by 0.068 on average.
 """
 
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -13,9 +13,8 @@ import torch.nn.functional as F  # noqa: N812
 from numpy.typing import NDArray
 from torch import Tensor
 
+from services.remote_sdk.networks.frames import Frame
 from services.remote_sdk.networks.similarity import Complex, fit, plane
-
-Image = NDArray[np.uint8]
 
 # Mean positions of the five points in the unit square of a face (dlib, `get_face_chip_details`).
 _TEMPLATE = np.array(
@@ -41,19 +40,24 @@ def template(size: int = 150, padding: float = 0.25) -> NDArray[np.float64]:
     return (padding + _TEMPLATE) / (2 * padding + 1) * size
 
 
+@overload
 def face_chips(
-    image: Image, landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25
-) -> NDArray[np.uint8]:
-    """Chips of the faces of one image, uint8 (n, size, size, 3).
+    image: NDArray[np.uint8], landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25
+) -> NDArray[np.uint8]: ...
+@overload
+def face_chips(image: Frame, landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25) -> Frame: ...
+def face_chips(image: Frame, landmarks: NDArray[np.floating], size: int = 150, padding: float = 0.25) -> Frame:
+    """Chips of the faces of one image, uint8 (n, size, size, 3), where the image is: an array or a tensor.
 
     image: uint8 (h, w, 3), RGB; landmarks: (n, 5, 2), x and y in pixels, in the order of Landmarks5; size and
     padding: see `template`. What lies outside the image is black.
     """
     squares = [_Square(*square) for square in zip(*_squares(landmarks, size, padding), strict=True)]
-    chips = np.zeros((len(squares), size, size, 3), np.uint8)
+    frame = image if isinstance(image, Tensor) else torch.from_numpy(np.require(image, requirements="W"))
+    chips = torch.zeros(len(squares), size, size, 3, dtype=torch.uint8, device=frame.device)
     for chip, square in zip(chips, squares, strict=True):
-        chip[:] = _cut(image, square, size)
-    return chips
+        chip[:] = _cut(frame, square, size)
+    return chips if isinstance(image, Tensor) else chips.numpy()
 
 
 class _Square(NamedTuple):
@@ -77,22 +81,22 @@ def _squares(
     return turn * (1 + 1j) * size / 2 + shift, scale * size, turn / scale
 
 
-def _cut(image: Image, square: _Square, size: int) -> NDArray[np.uint8]:
-    """One chip (size, size, 3). The picture is halved until the chip shrinks it less than twice."""
+def _cut(frame: Tensor, square: _Square, size: int) -> Tensor:
+    """One chip, uint8 (size, size, 3). The picture is halved until the chip shrinks it less than twice."""
     levels, margin, side = 0, 2, square.side
     while (side := (side + 1) / 2) > size:
         levels, margin = levels + 1, 2 * margin + 2
-    corner, pixels = _surroundings(image, square, margin)
+    corner, pixels = _surroundings(frame, square, margin)
     square = square._replace(centre=square.centre - corner)
     for _ in range(levels):
         if min(pixels.shape[2:]) <= _TOO_SMALL:
-            return np.zeros((size, size, 3), np.uint8)
-        pixels = (F.conv2d(pixels, _BINOMIAL, stride=2, groups=3) / 256).floor_()
+            return torch.zeros(size, size, 3)
+        pixels = (F.conv2d(pixels, _BINOMIAL.to(pixels.device), stride=2, groups=3) / 256).floor_()
         square = _Square(square.centre / 2 - _HALVED_SHIFT, (square.side + 1) / 2, square.unit)
     return _sampled(pixels, square.points(np.linspace(-0.5, 0.5, size)))
 
 
-def _surroundings(image: Image, square: _Square, margin: int) -> tuple[complex, Tensor]:
+def _surroundings(frame: Tensor, square: _Square, margin: int) -> tuple[complex, Tensor]:
     """The part of the image that the square and its margin touch: its corner, and float32 (1, 3, h, w).
 
     Channels last: at 1500 pixels the halving takes 7 ms so, and 70 ms otherwise.
@@ -100,19 +104,20 @@ def _surroundings(image: Image, square: _Square, margin: int) -> tuple[complex, 
     corners = square.points(np.array([-0.5, 0.5])).ravel()
     first = np.array([corners.real.min(), corners.imag.min()]) - margin
     last = np.array([corners.real.max(), corners.imag.max()]) + margin
-    left, top = np.maximum(np.floor(first + 0.5), 0).astype(int)
-    right, bottom = np.maximum(np.floor(last + 1.5), 0).astype(int)
-    crop = torch.from_numpy(image[top:bottom, left:right].astype(np.float32, order="C"))
+    left, top = np.maximum(np.floor(first + 0.5), 0).astype(int).tolist()
+    right, bottom = np.maximum(np.floor(last + 1.5), 0).astype(int).tolist()
+    crop = frame[top:bottom, left:right].to(torch.float32, memory_format=torch.contiguous_format)
     return complex(left, top), crop[None].permute(0, 3, 1, 2)
 
 
-def _sampled(pixels: Tensor, points: Complex) -> NDArray[np.uint8]:
-    """Colours (k, k, 3) of pixels (1, 3, h, w) at points (k, k), bilinear, cut to whole numbers; black outside."""
+def _sampled(pixels: Tensor, points: Complex) -> Tensor:
+    """Colours (k, k, 3) of pixels (1, 3, h, w) at points (k, k), bilinear, black outside; their whole parts count."""
     height, width = pixels.shape[2:]
     if min(height, width) < 2:
-        return np.zeros((*points.shape, 3), np.uint8)
+        return torch.zeros(*points.shape, 3)
     x, y = points.real, points.imag
     inside = (x >= 0) & (x < width - 1) & (y >= 0) & (y < height - 1)
     grid = np.stack([2 * x / (width - 1) - 1, 2 * y / (height - 1) - 1], axis=-1).astype(np.float32)
-    colours = F.grid_sample(pixels, torch.from_numpy(grid)[None], align_corners=True)[0].permute(1, 2, 0).numpy()
-    return (colours if inside.all() else colours * inside[..., None]).astype(np.uint8)
+    places = torch.from_numpy(grid).to(pixels.device)
+    colours = F.grid_sample(pixels, places[None], align_corners=True)[0].permute(1, 2, 0)
+    return colours if inside.all() else colours * torch.from_numpy(inside[..., None]).to(pixels.device)

@@ -22,10 +22,7 @@ class Landmarks5:
 
         Raises ModelMissing, ModelCorrupt, or FormatError when the file holds something else.
         """
-        self.file = file or builtin("dlib-sp5")
-        predictor = read_shape_predictor(self.file.read())
-        if predictor.first.shape[2] != _SPLITS:
-            raise FormatError(f"trees with {predictor.first.shape[2]} splits; those of the five points have {_SPLITS}")
+        predictor = predictor_of(file)
         self._initial = predictor.initial.reshape(1, -1)
         self._cascades = [_Cascade(predictor, index) for index in range(len(predictor.anchor))]
 
@@ -56,6 +53,15 @@ class Landmarks5:
         return _in_image(_plain(shapes.view(np.complex64)), boxes).transpose(1, 2, 0).astype(np.float32)
 
 
+def predictor_of(file: ModelFile | None) -> ShapePredictor:
+    """The five points' predictor; None: the built-in one. Raises ModelMissing, ModelCorrupt, or FormatError when the
+    file holds something else."""
+    predictor = read_shape_predictor((file or builtin("dlib-sp5")).read())
+    if predictor.first.shape[2] != _SPLITS:
+        raise FormatError(f"trees with {predictor.first.shape[2]} splits; those of the five points have {_SPLITS}")
+    return predictor
+
+
 def _leaf_of() -> NDArray[np.intp]:
     """The leaf that a tree's decisions lead to, (2**15,): bit n of the index says whether split n goes left."""
     decisions = np.arange(2**_SPLITS)
@@ -65,7 +71,7 @@ def _leaf_of() -> NDArray[np.intp]:
     return node - _SPLITS
 
 
-_LEAF_OF = _leaf_of()
+LEAF_OF = _leaf_of()
 
 
 class _Cascade:
@@ -105,7 +111,7 @@ class _Cascade:
         """Shapes (n, points * 2) after this round; grey: int16 (n, pixels), the values at `points`."""
         left = grey.take(self._first, axis=1) - grey.take(self._second, axis=1) > self._threshold
         decisions = np.packbits(left, bitorder="little").view("<u2").reshape(left.shape[:2])
-        leaves = self._leaves.take(self._first_leaf + _LEAF_OF.take(decisions), axis=0)
+        leaves = self._leaves.take(self._first_leaf + LEAF_OF.take(decisions), axis=0)
         # Summed tree by tree in float32 as dlib does, so that no last bit moves a point over a border of rounding.
         return np.add.reduce(np.concatenate([shapes[:, None], leaves], axis=1), axis=1)
 

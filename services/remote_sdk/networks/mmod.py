@@ -3,8 +3,11 @@
 With `long_side=None`, `pyramid=5/6` and fp32 the boxes are dlib's own and the scores within 1e-5 of dlib's.
 """
 
+import math
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -17,10 +20,10 @@ from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.convolution import folded, module
 from services.remote_sdk.networks.dlib_format import Convolution, FormatError, MmodOptions, read_network
+from services.remote_sdk.networks.frames import Frame, on_device, resized
 from services.remote_sdk.networks.precision import Precision, choose
 from services.remote_sdk.networks.pyramid import Canvas, layout
-
-Image = NDArray[np.uint8]
+from services.remote_sdk.networks.suppression import strongest
 
 # Together: 43 of 43 faces of dlib's set, 40 of 42 of CompreFace's, no false one (test_networks.py).
 LONG_SIDE = 1600
@@ -68,14 +71,14 @@ class FaceDetector:
     @torch.inference_mode()
     def detect(
         self,
-        images: list[Image],
+        images: Sequence[Frame],
         long_side: int | None = LONG_SIDE,
         pyramid: float = PYRAMID,
         threshold: float = 0.0,
     ) -> list[list[Face]]:
         """Faces of every image, best first.
 
-        images: uint8 (h, w, 3), RGB, any sizes; those of one shape go through the net together.
+        images: uint8 (h, w, 3), RGB, any sizes, arrays or tensors; those of one shape go through the net together.
         long_side: pixels the longer side is scaled to before the search (at most 4 times larger), None: as it is. Faces
         of at least 80 px after scaling are found. pyramid: ratio of neighbouring levels, 0 < pyramid < 1; dlib has 5/6.
         threshold: lowest score, at least -1; below 0 come hardly more faces and soon false ones.
@@ -94,33 +97,35 @@ class FaceDetector:
                     faces[index] = _faces(boxes, scores, shape, canvas)
         return faces
 
-    def _search(self, images: list[Image], canvas: Canvas, threshold: float) -> list["_Found"]:
+    def _search(self, images: list[Frame], canvas: Canvas, threshold: float) -> list["_Found"]:
         if min(canvas.height, canvas.width) < self._grid.reach:
-            return [_NOTHING] * len(images)
-        pixels = torch.from_numpy(np.stack(images)).to(self.precision.device).permute(0, 3, 1, 2)
-        first = _resized(pixels, canvas).float().sub_(self._mean)
-        scores = self._net(canvas.paint(first, self.precision.dtype)).float().cpu().numpy()
-        return [self._found(score_map, canvas, threshold) for score_map in scores[:, 0]]
+            return [_Found(np.empty((0, 4)), np.empty(0))] * len(images)
+        device = self.precision.device
+        pixels = torch.stack([on_device(image, device) for image in images]).permute(0, 3, 1, 2)
+        tile = canvas.tiles[0]
+        first = resized(pixels, tile.height, tile.width).float().sub_(self._mean)
+        scores = self._net(canvas.paint(first, self.precision.dtype))[:, 0].float()
+        return self._found(scores, canvas, threshold)
 
-    def _found(self, score_map: NDArray[np.float32], canvas: Canvas, threshold: float) -> "_Found":
-        rows, columns = np.nonzero(score_map > threshold)
-        scores = score_map[rows, columns]
-        order = np.argsort(-scores, kind="stable")
-        centres = self._grid.origin + self._grid.stride * np.stack([columns, rows], axis=-1)[order]
+    def _found(self, scores: Tensor, canvas: Canvas, threshold: float) -> list["_Found"]:
+        """The boxes of every picture, from their maps of scores (n, rows, columns); they leave the device together."""
+        cells = torch.nonzero(scores > threshold)  # (boxes, 3): picture, row, column
+        picture, rows, columns = cells.unbind(1)
+        own, order = scores[picture, rows, columns].sort(descending=True, stable=True)
+        centres = self._grid.origin + self._grid.stride * torch.stack([columns, rows], 1)[order]
         window = self._options.windows[0]
         boxes = canvas.in_image(centres, window.width, window.height)
-        kept = _strongest(boxes, self._options)
-        return _Found(boxes[kept], scores[order][kept])
+        found = torch.cat([picture[order, None], boxes, own[:, None]], 1)  # as float64: whole numbers stay exact
+        kept = strongest(found, partial(_same_face, options=self._options))
+        rows_of = found[kept].cpu().numpy()
+        return [_Found(each[:, 1:5], each[:, 5]) for each in (rows_of[rows_of[:, 0] == n] for n in range(len(scores)))]
 
 
 class _Found(NamedTuple):
-    """boxes: float64 (n, 4) in pixels of the first level; scores: float32 (n,), falling."""
+    """boxes: float64 (n, 4) in pixels of the first level; scores: (n,), falling."""
 
     boxes: NDArray[np.float64]
-    scores: NDArray[np.float32]
-
-
-_NOTHING = _Found(np.empty((0, 4)), np.empty(0, np.float32))
+    scores: NDArray[np.float64]
 
 
 class _Grid(NamedTuple):
@@ -213,12 +218,12 @@ class _Scores(nn.Module):
         return F.pixel_shuffle(self.convolution(padded), self._SIDE)[:, :, :rows, :columns]
 
 
-def _by_shape(images: list[Image]) -> dict[tuple[int, int], list[int]]:
+def _by_shape(images: Sequence[Frame]) -> dict[tuple[int, int], list[int]]:
     groups: dict[tuple[int, int], list[int]] = defaultdict(list)
     for index, image in enumerate(images):
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            raise ValueError(f"an image is uint8 (h, w, 3), not {image.dtype} {image.shape}")
-        if image.size:
+        if image.dtype not in (np.uint8, torch.uint8) or image.ndim != 3 or image.shape[2] != 3:
+            raise ValueError(f"an image is uint8 (h, w, 3), not {image.dtype} {tuple(image.shape)}")
+        if math.prod(image.shape):
             groups[image.shape[0], image.shape[1]].append(index)
     return groups
 
@@ -230,18 +235,8 @@ def _scaled(shape: tuple[int, int], long_side: int | None) -> tuple[int, int]:
     return max(round(shape[0] * factor), 1), max(round(shape[1] * factor), 1)
 
 
-def _resized(pixels: Tensor, canvas: Canvas) -> Tensor:
-    """uint8 (n, 3, h, w) to the first tile's size; smoothed first when it shrinks, so that patterns do not alias."""
-    tile = canvas.tiles[0]
-    if pixels.shape[2:] == (tile.height, tile.width):
-        return pixels
-    if pixels.device.type == "cuda":  # resizes no bytes
-        pixels = pixels.float()
-    return F.interpolate(pixels, (tile.height, tile.width), mode="bilinear", antialias=True)
-
-
 def _faces(
-    boxes: NDArray[np.float64], scores: NDArray[np.float32], shape: tuple[int, int], canvas: Canvas
+    boxes: NDArray[np.float64], scores: NDArray[np.float64], shape: tuple[int, int], canvas: Canvas
 ) -> list[Face]:
     """From pixels of the scaled image to those of the given one; the centre of a pixel lies half a pixel inside."""
     scale = np.array([shape[1] / canvas.tiles[0].width, shape[0] / canvas.tiles[0].height] * 2)
@@ -252,24 +247,19 @@ def _faces(
     ]
 
 
-def _strongest(boxes: NDArray[np.float64], options: MmodOptions) -> list[int]:
-    """Indices of the boxes, best first, that overlap no better one. boxes: (n, 4), best first."""
-    kept: list[int] = []
-    left = np.arange(len(boxes))
-    while left.size:
-        kept.append(int(left[0]))
-        left = left[1:][~_overlap(boxes[left[0]], boxes[left[1:]], options)]
-    return kept
+def _same_face(some: Tensor, others: Tensor, options: MmodOptions) -> Tensor:
+    """Whether boxes (n, 6) and (k, 6), rows of picture, box and score, are one face, (n, k).
+
+    dlib divides their intersection by the rectangle around both, not by their union.
+    """
+    one, other = some[:, None], others[None]
+    inner = _area(torch.maximum(one[..., 1:3], other[..., 1:3]), torch.minimum(one[..., 3:5], other[..., 3:5]))
+    around = _area(torch.minimum(one[..., 1:3], other[..., 1:3]), torch.maximum(one[..., 3:5], other[..., 3:5]))
+    smaller = torch.minimum(_area(one[..., 1:3], one[..., 3:5]), _area(other[..., 1:3], other[..., 3:5]))
+    overlap = (inner > options.overlap * around) | (inner > options.covered * smaller)
+    return overlap & (one[..., 0] == other[..., 0])
 
 
-def _overlap(box: NDArray[np.float64], others: NDArray[np.float64], options: MmodOptions) -> NDArray[np.bool_]:
-    """Whether boxes are one face. dlib divides their intersection by the rectangle around both, not by their union."""
-    inner = _area(np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:]))
-    around = _area(np.minimum(box[:2], others[:, :2]), np.maximum(box[2:], others[:, 2:]))
-    smaller = np.minimum(_area(box[:2], box[2:]), _area(others[:, :2], others[:, 2:]))
-    return (inner > options.overlap * around) | (inner > options.covered * smaller)
-
-
-def _area(first: NDArray[np.float64], last: NDArray[np.float64]) -> NDArray[np.float64]:
+def _area(first: Tensor, last: Tensor) -> Tensor:
     """Pixels of rectangles from their first to their last corner (..., 2); 0 for a rectangle turned inside out."""
-    return np.maximum(last - first + 1, 0).prod(-1)
+    return (last - first + 1).clamp_min(0).prod(-1)

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
-import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
-from numpy.typing import NDArray
 from torch import Tensor
 
 _PADDING, _OUTER_PADDING, _LOWEST_LEVEL = 10, 11, 5  # pixels; dlib's defaults
@@ -53,27 +51,28 @@ class Canvas:
             canvas[:, :, top : top + height, left : left + width] = level
         return canvas
 
-    def in_image(self, centres: NDArray[np.int64], width: int, height: int) -> NDArray[np.float64]:
+    def in_image(self, centres: Tensor, width: int, height: int) -> Tensor:
         """Windows of the canvas in pixels of the image.
 
-        centres: (n, 2), x and y of canvas pixels; a window belongs to the tile nearest to its centre.
-        Returns (n, 4), left, top, right, bottom, whole numbers: first and last pixel of the box.
+        centres: int64 (n, 2), x and y of canvas pixels; a window belongs to the tile nearest to its centre.
+        Returns float64 (n, 4), left, top, right, bottom, whole numbers: first and last pixel of the box.
         """
-        level = self._nearest(centres)
-        origin = np.array([tile[:2] for tile in self.tiles])[level]
-        half = np.array([width - 1, height - 1]) / 2
-        boxes = np.hstack([centres - half - origin, centres + half - origin])
-        for step in range(level.max(initial=0)):
-            below = level > step
-            boxes[below] = boxes[below] * self.growth + _LEVEL_SHIFT
-        # Half away from zero, as C's lround; numpy rounds half to even.
-        return np.copysign(np.floor(np.abs(boxes) + 0.5), boxes)
+        tiles = torch.tensor(self.tiles, device=centres.device)
+        level = _nearest(tiles, centres)
+        half = torch.tensor([width - 1, height - 1], dtype=torch.float64, device=centres.device) / 2
+        inside = (centres - tiles[level, :2]).double()
+        boxes = torch.cat([inside - half, inside + half], 1)
+        for step in range(len(self.tiles) - 1):
+            boxes = torch.where((level > step)[:, None], boxes * self.growth + _LEVEL_SHIFT, boxes)
+        # Half away from zero, as C's lround; torch rounds half to even.
+        return torch.copysign((boxes.abs() + 0.5).floor(), boxes)
 
-    def _nearest(self, centres: NDArray[np.int64]) -> NDArray[np.int64]:
-        tiles = np.array(self.tiles)[:, None]
-        first, last = tiles[..., :2], tiles[..., :2] + tiles[..., 2:] - 1
-        outside = np.maximum(np.maximum(first - centres, centres - last), 0)
-        return np.argmin((outside**2).sum(-1), axis=0)
+
+def _nearest(tiles: Tensor, centres: Tensor) -> Tensor:
+    """The number of the tile, (n,), that is nearest to each centre."""
+    first, last = tiles[:, None, :2], tiles[:, None, :2] + tiles[:, None, 2:] - 1
+    outside = torch.maximum(first - centres, centres - last).clamp_min(0)
+    return (outside**2).sum(-1).argmin(0)
 
 
 @functools.lru_cache(maxsize=256)

@@ -1,0 +1,37 @@
+"""Pictures where they are computed on: arrays in main memory, tensors on a GPU."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812
+from numpy.typing import NDArray
+from torch import Tensor
+
+Pixels = NDArray[np.uint8]
+
+Frame = Pixels | Tensor
+"""A picture, uint8 (h, w, 3), RGB: an array, or a tensor on the device whose networks look at it."""
+
+
+def on_device(frame: Frame, device: torch.device) -> Tensor:
+    """The frame as a tensor on the device; uploaded once, from pages that the device itself can read."""
+    if isinstance(frame, Tensor):
+        return frame.to(device)
+    tensor = torch.from_numpy(np.require(frame, requirements=["C", "W"]))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def in_memory(frame: Frame) -> Pixels:
+    """The frame as an array; what is on a GPU is copied down when all that computes it there has ended."""
+    return frame.cpu().numpy() if isinstance(frame, Tensor) else frame
+
+
+def resized(pixels: Tensor, height: int, width: int) -> Tensor:
+    """uint8 (n, 3, h, w) to another size, uint8; smoothed first when it shrinks, so that patterns do not alias."""
+    if pixels.shape[2:] == (height, width):
+        return pixels
+    if pixels.device.type == "cpu":
+        return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
+    # CUDA resizes no bytes.
+    return F.interpolate(pixels.float(), (height, width), mode="bilinear", antialias=True).round_().byte()
