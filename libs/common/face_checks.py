@@ -43,7 +43,7 @@ class Words(NamedTuple):
 
 
 class Sight(NamedTuple):
-    """A face, and how many faces its picture shows; None where only the best was kept."""
+    """A face, and how many faces its picture shows; None where nobody counted."""
 
     face: FaceResult
     faces: int | None = None

@@ -13,6 +13,7 @@ from libs.common.wire.estimations import Rect
 from libs.common.wire.sdk import Capabilities, ImageResult, IsoQuery, SdkParams, SdkResult
 from services.remote_sdk.answer import Error
 from services.remote_sdk.slots import FLAGS
+from services.remote_sdk.stages.rules import ALLOW, BEST, chosen
 
 CHECKS = {name: check for name, check in face_checks.CHECKS.items() if name not in ("face_width", "face_height")}
 """The standard measures heads; boxes of detectors it does not know."""
@@ -75,24 +76,27 @@ class Examination:
         self._missing = dict(_missing(self._checks.values(), capabilities))
 
     def params(self) -> SdkParams:
-        """What the checks need of ``/sdk``, as far as there is an estimator for it."""
+        """What the checks need of ``/sdk``, as far as there is an estimator for it.
+
+        To be counted all faces have to be seen, also where only the best of them is to be judged.
+        """
         flags = {check.flag: 1 for check in self._checks.values() if check.flag not in self._missing}
-        query = self._query
-        return SdkParams.model_validate(
-            {**flags, "multiface_policy": query.multiface_policy, "use_exif_info": query.use_exif_info}
-        )
+        policy = self._query.multiface_policy
+        seen = ALLOW if policy == BEST and "faces_count" in self._checks else policy
+        return SdkParams.model_validate({**flags, "multiface_policy": seen, "use_exif_info": self._query.use_exif_info})
 
     def answer(self, result: SdkResult) -> IsoAnswer:
         return IsoAnswer(images=[self._image(image) for image in result.images], models=result.models)
 
     def _image(self, image: ImageResult) -> IsoImage:
         faces = [person.face for person in image.persons if person.face]
-        seen = None if self._query.multiface_policy == _BEST else len(faces)
         return IsoImage(
             filename=image.filename,
             status=image.status,
             error=Error(**image.error.model_dump()),
-            estimations=[self._estimation(Sight(face, seen)) for face in faces],
+            estimations=[
+                self._estimation(Sight(face, len(faces))) for face in chosen(faces, self._query.multiface_policy)
+            ],
         )
 
     def _estimation(self, sight: Sight) -> IsoEstimation:
@@ -113,9 +117,6 @@ class Examination:
             source=check.source,
             missing=missing,
         )
-
-
-_BEST = 2  # of multiface_policy
 
 
 def _missing(checks: Iterable[Check], capabilities: Capabilities) -> Iterator[tuple[str, str]]:

@@ -249,14 +249,18 @@ async def test_a_picture_made_as_the_standard_asks_passes(running: Running) -> N
     assert (checks["head_roll"]["result"], checks["head_width"]["result"]) == (0, 1)
 
 
-async def test_iso_counts_faces_by_the_policy(running: Running) -> None:
+async def test_iso_counts_every_face_and_judges_those_of_the_policy(running: Running) -> None:
     answers = await asyncio.gather(
         *(running.post("/iso", couple(), checks="faces_count", multiface_policy=policy) for policy in (0, 1, 2))
     )
     [forbidden], [several], [best] = [answer["images"] for _, answer in answers]
     assert (forbidden["status"], forbidden["error"]["error_code"], forbidden["estimations"]) == (0, 11038, [])
     assert [checks_of(each)["faces_count"]["object_value"] for each in several["estimations"]] == [2, 2]
-    assert [checks_of(each)["faces_count"]["result"] for each in best["estimations"]] == [None]
+    [judged] = best["estimations"]
+    assert (checks_of(judged)["faces_count"]["object_value"], checks_of(judged)["faces_count"]["result"]) == (2, 0)
+
+    _, alone = await running.post("/iso", grace_hopper_jpeg(), checks="faces_count,head_roll", multiface_policy=2)
+    assert [each["face"]["detection"]["iso"]["status"] for each in alone["images"][0]["estimations"]] == [1]
 
 
 async def test_iso_takes_every_body_form_and_keeps_failures_apart(running: Running) -> None:
