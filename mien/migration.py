@@ -24,6 +24,7 @@ from libs.common.bus.topics import TOPICS
 from libs.common.bus.topology import (
     CAPACITY,
     WORK,
+    alone_queue,
     declare_topics,
     declare_work,
     queue_names,
@@ -170,7 +171,7 @@ async def _bucket(bucket: S3Store, check_only: bool) -> str:
 
 async def _queues(url: str, work_capacity: int, check_only: bool) -> str:
     work = [method.name for method in methods(ports.Sdk).values()]
-    names = [*queue_names(TOPICS), *(work_queue(f"{WORK}.{name}") for name in work)]
+    names = [*queue_names(TOPICS), *(queue(f"{WORK}.{name}") for name in work for queue in (work_queue, alone_queue))]
     try:
         async with await aio_pika.connect(url, timeout=CONNECT_S) as connection:
             missing = [name for name in names if not await _is_declared(connection, name)]

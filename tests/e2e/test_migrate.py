@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy.local.rabbit import Rabbit
 from deploy.local.s3 import KEY, SECRET, Moto
 from libs.common.ids import new_id
 from tests.running import ROOT
@@ -57,6 +58,19 @@ def test_what_is_missing_is_named_then_made_and_making_it_again_changes_nothing(
     assert ": made" not in again.stdout
     assert "missing" not in checked.stdout
     assert not (tmp_path / "nothing").exists()
+
+
+def test_every_queue_that_is_made_is_missed_when_it_is_gone(mien: Mien, rabbit_server: Rabbit, rabbit_url: str) -> None:
+    assert mien("migrate").returncode == 0
+    host = rabbit_url.rpartition("/")[2]
+    made = {queue["name"] for queue in rabbit_server.queues(host)}
+    rabbit_server.remove_host(host)
+    rabbit_server.add_host(host)
+
+    checked = mien("migrate", "--check")
+
+    [said] = [line for line in checked.stdout.splitlines() if line.startswith("RabbitMQ: missing: ")]
+    assert sorted(said.removeprefix("RabbitMQ: missing: ").split(", ")) == sorted(made)
 
 
 def test_what_cannot_be_reached_is_said_for_each_and_no_secret_is(mien: Mien) -> None:
