@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from obstore.store import LocalStore
 
 from libs.common import observability
+from libs.common.bus import alone
 from libs.common.bus.claims import PREFIX, ObjectClaims
 from libs.common.bus.rabbit import RabbitDeadLetters
 from libs.common.bus.work import LIVES, WorkCalls, WorkServer, remote_work
@@ -129,6 +130,12 @@ async def until(check: Callable[[], Any]) -> None:
                 await asyncio.sleep(0.02)
             else:
                 return
+
+
+async def begun(cook: Cook, dishes: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while cook.begun < dishes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("inline_bytes", [0, 10**9], ids=["claimed", "inline"])
@@ -249,8 +256,7 @@ async def test_a_worker_that_stops_finishes_what_it_has_and_leaves_the_rest_to_o
     async with calling(rabbit_url) as kitchen:
         async with serving(rabbit_url, leaving, at_once=2):
             meals = [asyncio.create_task(kitchen.cook(dish, 0.5)) for dish in range(6)]
-            while leaving.begun < 2:  # noqa: ASYNC110
-                await asyncio.sleep(0.01)
+            await begun(leaving, 2)
         assert leaving.begun == 2
         async with serving(rabbit_url, staying):
             assert [dish for dish, _ in await asyncio.gather(*meals)] == list(range(6))
@@ -320,6 +326,23 @@ async def test_of_the_requests_that_share_workers_with_one_that_ends_them_only_t
             with pytest.raises(MienError) as given_up:
                 await poison
             assert given_up.value.code is Code.ENGINE_FAILED
+
+
+async def test_a_long_request_that_comes_back_is_alone_at_first_and_then_joined_by_others(
+    rabbit_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alone, "ALONE_S", 1.0)
+    leaving, staying = Cook(), Cook()
+    async with calling(rabbit_url) as kitchen:
+        async with serving(rabbit_url, leaving, drain_s=0):
+            long = asyncio.create_task(kitchen.cook(1, 5))
+            await begun(leaving, 1)
+        async with serving(rabbit_url, staying):
+            await begun(staying, 1)
+            began, short = time.monotonic(), await kitchen.cook(2, 0)
+            assert (short[0], long.done()) == (2, False)
+            assert time.monotonic() - began > 0.5
+            assert (await long)[0] == 1
 
 
 async def test_claims_are_gone_after_the_call_and_what_was_forgotten_is_swept(rabbit_url: str, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ RabbitMQ counts how often a message came back unanswered, but not why: a consume
 was killed by a neighbour, or by the message itself. So a message that came back once is moved to a queue of suspects,
 out of which each process takes one at a time, and only while it works on nothing else. What comes back from there has
 ended its consumer, or was there by chance when it ended; some of those chances in a row are taken for a cause.
+
+What ends a consumer does so soon: others wait a few seconds for a suspect, and are then worked on beside it.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ LOOK_S = 0.5
 """How often suspects are looked for."""
 IDLE_S = 20.0
 """How long new work waits for what is under way to end, so that a suspect can be alone. After that it has to wait."""
+ALONE_S = 5.0
+"""How long new work waits for a suspect."""
 NOT_NOW = Backoff(first_s=1.0, longest_s=IDLE_S)
 
 
@@ -28,7 +32,7 @@ class NotIdle(Exception):
 
 
 class Turnstile:
-    """Lets in many at a time, or one alone."""
+    """Lets in many at a time, or one that is alone at first."""
 
     def __init__(self) -> None:
         self._inside = 0
@@ -49,13 +53,17 @@ class Turnstile:
             self._empty.set()
 
     @asynccontextmanager
-    async def alone(self, patience_s: float) -> AsyncIterator[None]:
-        """Raises NotIdle when those inside have not left after ``patience_s``."""
+    async def alone(self, patience_s: float, alone_s: float) -> AsyncIterator[None]:
+        """Others come in after ``alone_s``. Raises NotIdle when those inside have not left after ``patience_s``."""
         async with self._one:
             self._open.clear()
             try:
                 await self._until_empty(patience_s)
-                yield
+                opening = asyncio.get_running_loop().call_later(alone_s, self._open.set)
+                try:
+                    yield
+                finally:
+                    opening.cancel()
             finally:
                 self._open.set()
 
@@ -113,6 +121,6 @@ class Suspects:
         queue = await self._channel.declare_queue(self._queue, passive=True)
         if not queue.declaration_result.message_count or self._is_leaving:
             return False
-        async with self._turnstile.alone(IDLE_S):
+        async with self._turnstile.alone(IDLE_S, ALONE_S):
             suspect = await queue.get(fail=False)
             return suspect is not None and await self._work(suspect)
