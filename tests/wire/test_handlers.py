@@ -382,6 +382,34 @@ async def test_raw_events_are_stored_once_and_searchable(client: MienClient) -> 
 
 
 @pytest.mark.parametrize("wait_saving", [True, False])
+async def test_a_raw_event_under_an_id_of_another_account_leaves_that_accounts_event_as_it_is(
+    client: MienClient, suite: RunningSuite, wait_saving: bool
+) -> None:
+    event_id, handler_id = new_id(), new_id()
+    await client.handlers.save_event(handler_id, {"event_id": event_id, "source": "mine", "user_data": "before"})
+    mine = await client.events.get(event_id)
+
+    async with MienClient(suite.url, account=new_id()) as other:
+        stolen = other.handlers.save_event(
+            handler_id, {"event_id": event_id, "source": "theirs", "user_data": "after"}, wait_saving=wait_saving
+        )
+        if wait_saving:
+            error = await refusal(stolen)
+            assert (error.status, error.error_code) == (409, 12043)
+            assert event_id in error.detail
+        else:
+            assert await stolen == event_id  # what the contract's page says of it
+            await other.handlers.save_event(handler_id, {"source": "later"}, wait_saving=False)
+            async with asyncio.timeout(10):
+                while not await other.events.find(sources=["later"]):  # noqa: ASYNC110 (another process saves it)
+                    await asyncio.sleep(0.02)
+        assert await other.events.find(sources=["theirs"]) == []
+        assert (await refusal(other.events.get(event_id))).status == 404
+
+    assert await client.events.get(event_id) == mine
+
+
+@pytest.mark.parametrize("wait_saving", [True, False])
 @pytest.mark.parametrize(
     ("field", "value", "code"),
     [
