@@ -11,9 +11,9 @@ from pydantic import BaseModel
 
 from libs.common.descriptors import vector
 from libs.common.errors import Code, MienError
-from libs.common.wire.estimations import Descriptor
+from libs.common.wire.estimations import Descriptor, Liveness
 from libs.common.wire.sdk import BodyAggregate, BodyResult, FaceAggregate, FaceResult, ImageResult, SdkParams
-from services.remote_sdk.stages.rules import verdict
+from services.remote_sdk.stages.rules import UNKNOWN, verdict
 
 M = TypeVar("M", bound=BaseModel)
 F = TypeVar("F", FaceResult, BodyResult)
@@ -33,8 +33,7 @@ def aggregated_face(images: Sequence[ImageResult], params: SdkParams) -> FaceAgg
     if not faces:
         return None
     attributes = together([face.attributes for face in faces])
-    if attributes.liveness:
-        attributes.liveness = verdict(attributes.liveness, params)
+    attributes.liveness = _liveness([found for face in faces if (found := face.attributes.liveness)], params)
     return FaceAggregate(attributes=attributes, descriptor=_merged(faces))
 
 
@@ -57,6 +56,13 @@ def _one_each(images: Sequence[ImageResult], found_in: Callable[[ImageResult], l
             )
         everything += found
     return everything
+
+
+def _liveness(found: Sequence[Liveness], params: SdkParams) -> Liveness | None:
+    """The verdict over the mean of those that have one; unknown when none has. A picture too poor for a verdict says
+    nothing of the others."""
+    judged = [each for each in found if each.prediction != UNKNOWN]
+    return verdict(together(judged or found), params) if found else None
 
 
 def _merged(found: Sequence[FaceResult | BodyResult]) -> Descriptor | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import permutations
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,8 +21,8 @@ from libs.common.wire.estimations import (
     Headwear,
     Rect,
 )
-from libs.common.wire.sdk import BodyAggregate, BodyResult, ImageResult, Person
-from services.remote_sdk.aggregation import aggregated_body, together
+from libs.common.wire.sdk import BodyAggregate, BodyResult, FaceResult, ImageResult, Person, SdkParams
+from services.remote_sdk.aggregation import aggregated_body, aggregated_face, together
 
 
 def test_numbers_are_averaged_and_words_go_by_majority() -> None:
@@ -100,6 +102,32 @@ def result(filename: str, *persons: Person) -> ImageResult:
     return ImageResult.model_validate(
         {"filename": filename, "status": 1, "error": success_body(), "persons": list(persons)}
     )
+
+
+def alive(prediction: str, quality: float, probability: float) -> Person:
+    found = {"prediction": prediction, "estimations": {"quality": quality, "probability": probability}}
+    attributes = FaceAttributes.model_validate({"liveness": found})
+    return Person(face=FaceResult(rect=Rect(x=0, y=0, width=50, height=50), score=0.9, attributes=attributes))
+
+
+@pytest.mark.parametrize(
+    ("pictures", "expected"),
+    [
+        ((("unknown", 0.2, 0.1), ("real", 0.9, 0.96), ("real", 0.7, 0.9)), ("real", 0.8, 0.93)),
+        ((("real", 0.9, 0.9), ("spoof", 0.9, 0.5)), ("spoof", 0.9, 0.7)),
+        ((("unknown", 0.1, 0.9), ("unknown", 0.3, 0.5)), ("unknown", 0.2, 0.7)),
+    ],
+)
+def test_liveness_goes_by_the_pictures_that_allow_a_verdict_whatever_their_order(
+    pictures: tuple[tuple[str, float, float], ...], expected: tuple[str, float, float]
+) -> None:
+    params = SdkParams(estimate_liveness=1, liveness_threshold=0.88, quality_threshold=0.5)
+    for order in permutations(pictures):
+        whole = aggregated_face([result(str(n), alive(*each)) for n, each in enumerate(order)], params)
+        assert whole is not None
+        assert whole.attributes.liveness is not None
+        found = whole.attributes.liveness
+        assert (found.prediction, found.estimations.quality, found.estimations.probability) == expected
 
 
 def test_bodies_are_put_together_like_faces_and_need_to_be_alone() -> None:
