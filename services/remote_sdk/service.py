@@ -36,6 +36,7 @@ from libs.common.wire.sdk import (
 from services.remote_sdk.aggregation import aggregated_body, aggregated_face
 from services.remote_sdk.catalogue import Catalogue
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.reach import reaching
 from services.remote_sdk.slots import BODY_FIELDS, FACE_FIELDS
 from services.remote_sdk.stages.bodies import Body
 from services.remote_sdk.stages.chain import Face, Seen, Sighting
@@ -95,7 +96,7 @@ class Sdk:
             images=results,
             aggregate=aggregated_face(results, params) if params.aggregate_attributes else None,
             body_aggregate=aggregated_body(results) if params.aggregate_attributes else None,
-            models=self._catalogue.models_for(params),
+            models=self._catalogue.models_for(reaching(params)),
         )
 
     async def _judged(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[_Judged | MienError]:

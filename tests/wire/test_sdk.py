@@ -555,9 +555,11 @@ async def test_a_face_has_nearly_the_same_descriptor_whoever_found_it(richer: Ru
 
 async def test_a_warp_is_estimated_but_has_no_landmarks_and_no_pose(richer: Running) -> None:
     [original] = await richer.faces(astronaut_jpeg(), estimate_face_warp=1)
-    [found] = await richer.faces(base64.b64decode(original["warp"]), image_type=1, **ESTIMATED)
+    _, answer = await richer.sdk(base64.b64decode(original["warp"]), image_type=1, **ESTIMATED)
+    found = answer["images_estimations"][0]["estimations"][0]["face"]
     assert set(found["detection"]["attributes"]) == {"basic_attributes", "emotions"}
     assert not {"landmarks5", "landmarks68"} & set(found["detection"])
+    assert set(answer["models"]) == {"basic_attributes", "emotions", "face_descriptor"}
     assert found["detection"]["attributes"]["emotions"]["predominant_emotion"] == "happiness"
 
 
