@@ -67,7 +67,8 @@ class MienClient:
         """Detect, estimate and describe without storing anything: the contract's ``images_estimations`` and so on.
 
         ``samples`` are ids of stored warps (with ``image_type``), ``image_ids`` of stored pictures;
-        ``face_bounding_boxes`` say by file name where the faces are.
+        ``face_bounding_boxes`` say by file name where the faces are. The answer has ``urls`` first, then ``samples``,
+        ``image_ids`` and ``images``.
         """
         content = await content_with(images, urls=urls, samples=samples, image_ids=image_ids, boxes=face_bounding_boxes)
         return (await self._calls.send("POST", "/sdk", query=options, content=content)).json()

@@ -66,7 +66,12 @@ def _printable(filename: str) -> str:
 
 
 async def load(pictures: Pictures) -> list[Named]:
-    """Read the files among ``pictures``; bytes without a name are numbered. Raises OSError for a missing file."""
+    """Read the files among ``pictures``; bytes without a name are numbered.
+
+    Raises OSError for a missing file, TypeError for what is no picture.
+    """
+    if isinstance(pictures, (str, bytearray, memoryview)):
+        raise _no_picture(pictures)
     items = [pictures] if _is_one(pictures) else pictures
     return [await _load(item, position) for position, item in enumerate(items)]
 
@@ -83,7 +88,13 @@ async def _load(picture: Picture, position: int) -> Named:
         return Named(f"image_{position}", picture)
     if isinstance(picture, Path):
         return Named(picture.name, await asyncio.to_thread(picture.read_bytes))
+    if not _is_one(picture) or not isinstance(picture[1], bytes):
+        raise _no_picture(picture)
     return Named(*picture)
+
+
+def _no_picture(what: object) -> TypeError:
+    return TypeError(f"a picture is bytes, a Path to a file, or a pair of a name and bytes; not {type(what).__name__}")
 
 
 def content_of(pictures: list[Named], parts: Sequence[tuple[str, bytes]] = ()) -> Content:

@@ -5,6 +5,7 @@ import base64
 import socket
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -115,6 +116,15 @@ async def test_boxes_of_a_picture_that_is_not_given_are_refused(client: MienClie
 async def test_a_file_that_is_not_there_is_said_before_anything_is_sent(echo: Echo, client: MienClient) -> None:
     with pytest.raises(FileNotFoundError):
         await client.handlers.emit(HANDLER, Path("nowhere.jpg"))
+    assert echo.asked == []
+
+
+@pytest.mark.parametrize(
+    "what", ["gate.jpg", bytearray(b"1"), ["gate.jpg"], ("a.jpg", "b"), [("a", b"1", b"2")], [bytearray(b"1")], [7]]
+)
+async def test_what_is_no_picture_is_named_before_anything_is_sent(echo: Echo, client: MienClient, what: Any) -> None:
+    with pytest.raises(TypeError, match="a picture is bytes, a Path to a file, or a pair"):
+        await client.sdk(what)
     assert echo.asked == []
 
 
