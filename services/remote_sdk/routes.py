@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from aiohttp import web
 
 from libs.common import ports
-from libs.common.errors import success_body
+from libs.common.errors import Code, MienError, success_body
 from libs.common.http.inputs import CONSUMES, Inputs, Limits, Sources, read_inputs
 from libs.common.http.json_inputs import JsonInputs
 from libs.common.http.routes import Call, Routes
@@ -77,6 +77,8 @@ async def _estimated(call: Call, params: SdkParams) -> SdkResult:
     sdk = call.service(SDK)
     await sdk.require(params)
     inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
+    if inputs.parts:
+        raise MienError(Code.BAD_BODY, f"{', '.join(inputs.parts)}: nothing is stored here; handlers take these")
     images = [each.image for each in inputs.images if each.image]
     return _in_order(inputs, await _while_wanted(call, sdk.estimate(images, params)))
 

@@ -50,7 +50,7 @@ async def refusal(running: Running, body: Any, kind: str | None, **query: Any) -
 
 async def test_every_json_form_may_stand_in_one_body_and_the_order_is_kept(running: Running) -> None:
     body = as_json(
-        urls=["http://example.org/a.jpg?key=secret"],
+        urls=["http://me:secret@example.org/a@b.jpg?key=secret"],
         samples=[STORED_ID],
         image_ids=[STORED_ID],
         images=[
@@ -62,7 +62,7 @@ async def test_every_json_form_may_stand_in_one_body_and_the_order_is_kept(runni
     images = answer["images_estimations"]
     assert status == 200
     assert [image["filename"] for image in images] == [
-        "http://example.org/a.jpg",
+        "http://example.org/a@b.jpg",
         STORED_ID,
         STORED_ID,
         "hopper.jpg",
@@ -152,6 +152,17 @@ async def test_a_wrong_request_is_refused_as_a_whole(
     status, code, detail = await refusal(running, body, kind, **query)
     assert (status, code) == expected
     assert detail
+
+
+@pytest.mark.parametrize("path", ["/sdk", "/iso"])
+async def test_what_only_handlers_take_is_refused_instead_of_passed_over(running: Running, path: str) -> None:
+    for body, kind, names in (
+        (*as_json(image_ids=[STORED_ID], policies={}, meta={"lane": 4}), "policies, meta: "),
+        (form(("a.jpg", nobody_jpeg()), policies={"detect_policy": {}}), None, "policies: "),
+    ):
+        status, answer = await running.post(path, body, kind)
+        assert (status, answer["error_code"]) == (400, 12022)
+        assert answer["detail"].startswith(names)
 
 
 async def test_a_parameter_given_twice_is_refused(running: Running) -> None:

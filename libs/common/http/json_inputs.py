@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
@@ -32,6 +33,8 @@ from libs.common.wire.sdk import ErrorBody
 
 AT_ONCE = 8
 """Pictures fetched from elsewhere at one moment, per request."""
+
+_CREDENTIALS = re.compile(r"^([^/]*//)[^/]*@")
 
 Url = Annotated[str, Field(min_length=1, max_length=2048)]
 
@@ -151,7 +154,8 @@ class _EntryReader:
 
 
 def _filename(entry: Entry, position: int) -> str:
-    """What an unnamed picture is called in the answer: its URL without the query (which may hold a key), or its id."""
+    """What an unnamed picture is called in the answer: its id, or its URL without credentials and query (which may hold
+    a key)."""
     if entry.url is not None:
-        return entry.url.split("?")[0].split("#")[0]
+        return _CREDENTIALS.sub(r"\1", entry.url.split("?")[0].split("#")[0])
     return entry.sample_id or entry.image_id or f"image_{position}"
