@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,10 +15,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 from libs.common.errors import MienError
 from libs.common.settings import SdkSettings
 from mien import tables
-from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, USAGE, AsJson, err, fail, out, print_json, settings
+from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, USAGE, AsJson, err, fail, out, print_json, say, settings
 
 if TYPE_CHECKING:
-    from services.remote_sdk.models.library import Model
+    from services.remote_sdk.models.library import Library, Model
 
 # Imported inside the commands: the models' code loads torch, which takes a second that no other command should wait.
 
@@ -40,15 +42,14 @@ def list_(as_json: AsJson = False) -> None:
     """Show every model of the catalogue: installed or not, its slots, licence and what to know before using it."""
     sdk = settings().sdk
     catalogue = _catalogue(sdk)
-    used = catalogue.used
     rows = [
         {
             **model.manifest.model_dump(include={"name", "title", "version", "slots", "licence", "upstream"}),
             "warnings": [*model.manifest.warnings, f"training data: {model.manifest.training_data}"],
             "size_bytes": model.manifest.size_bytes,
             "installed": model.installed,
-            "used": model.name in used,
-            "state": "in use" if model.name in used else catalogue.unusable(model) or "installed",
+            "used": model.name in catalogue.used,
+            "state": catalogue.state(model),
         }
         for model in catalogue.library.models.values()
     ]
@@ -56,7 +57,8 @@ def list_(as_json: AsJson = False) -> None:
         print_json(rows)
     else:
         out.print(tables.models(rows))
-        out.print(f"models folder: {sdk.models_dir} (MIEN_MODELS_DIR)", highlight=False, soft_wrap=True)
+        there = "" if sdk.models_dir.is_dir() else ", which is not there"
+        out.print(f"models folder: {sdk.models_dir} (MIEN_MODELS_DIR){there}", highlight=False, soft_wrap=True)
 
 
 @group.command()
@@ -66,33 +68,21 @@ def add(
 ) -> None:
     """Add a model to the models folder: from upstream, or for a site without the web from a folder.
 
-    A DIR alone is your own model (a manifest.toml and its files), or a folder of which every known model is added. A
-    URL is that of your manifest. Nothing is kept whose sha256 is not the manifest's.
+    A DIR alone is your own model (a manifest.toml and its files), or a folder of which every model is added. A URL is
+    that of your manifest. Nothing is kept whose sha256 is not the manifest's, and a model of your own only if it runs.
     """
-    from services.remote_sdk.models import install
-    from services.remote_sdk.models.library import Library
-
     models = settings().sdk.models_dir
-
-    def work() -> list[str]:
-        if what.startswith(("https://", "http://")):
-            return [_downloading(lambda progress, session: install.own_from_url(what, models, progress, session))]
-        library = Library(models)
-        if what in library.models:
-            model = library.models[what]
-            if folder:
-                install.from_folder(model, folder)
-            else:
-                _downloading(lambda progress, session: install.from_upstream(model, progress, session))
-            return [what]
-        if not Path(what).is_dir():
-            fail(f"{what} is no model of the list (mien models list), no folder and no https address", USAGE)
-        if list(Path(what).glob("*.toml")):
-            return [install.own_from_folder(Path(what), models)]
-        return install.all_from_folder(library, Path(what))
-
-    for name in _guarded(work):
-        out.print(f"{name} is in {models}", highlight=False, soft_wrap=True)
+    before = _fillings()
+    jobs = _guarded(lambda: _additions(what, folder, models))
+    added = []
+    for job in jobs:
+        with suppress(typer.Exit):
+            added.append(_guarded(job))
+            out.print(f"{added[-1]} is in {models}", highlight=False, soft_wrap=True)
+    if added:
+        _tell_changes(before, added)
+    if len(added) < len(jobs):
+        raise typer.Exit(SOME_FAILED if added else REFUSED)
 
 
 @group.command()
@@ -105,8 +95,10 @@ def remove(name: Annotated[str, typer.Argument(metavar="NAME")]) -> None:
         library = Library(settings().sdk.models_dir)
         install.remove(library.model(name), library)
 
+    before = _fillings()
     _guarded(work)
     out.print(f"{name} is removed", highlight=False)
+    _tell_changes(before)
 
 
 @group.command()
@@ -115,33 +107,132 @@ def verify(
     as_json: AsJson = False,
 ) -> None:
     """Check the files of models, run a known picture through them, and compare with what the manifest stores."""
-    from services.remote_sdk.loading import FAULTS
     from services.remote_sdk.models.library import Library
-    from services.remote_sdk.models.verify import verify as run
 
-    sdk = settings().sdk
-    library = _guarded(lambda: Library(sdk.models_dir))
-    chosen = [_guarded(lambda name=name: library.model(name)) for name in names or ()] or list(library.installed())
-
-    def tried(model: Model) -> dict[str, Any]:
-        try:
-            verdict = run(model, sdk.engine)
-        except FAULTS as wrong:
-            return {"name": model.name, "good": False, "said": str(wrong), "measured": {}}
-        said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
-        if verdict.expected is None:
-            said = "files intact; the manifest stores nothing to compare with"
-        return {"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured}
-
-    rows = [tried(model) for model in chosen]
+    library = _guarded(lambda: Library(settings().sdk.models_dir))
+    chosen = [_guarded(partial(library.model, name)) for name in names or ()] or list(library.installed())
+    rows = [_verified(model) for model in chosen]
     if as_json:
         print_json(rows)
     else:
         for row in rows:
-            out.print(
-                f"{row['name']}: {'good' if row['good'] else 'BAD'}, {row['said']}", highlight=False, soft_wrap=True
-            )
+            verdict = "good" if row["good"] else "BAD"
+            out.print(f"{row['name']}: {verdict}, {row['said']}", highlight=False, soft_wrap=True)
     raise typer.Exit(SOME_FAILED if any(not row["good"] for row in rows) else 0)
+
+
+def _verified(model: Model) -> dict[str, Any]:
+    from services.remote_sdk.kinds import RUNNABLE
+    from services.remote_sdk.loading import FAULTS
+    from services.remote_sdk.models.verify import verify as run
+
+    try:
+        verdict = run(model, settings().sdk.engine)
+    except FAULTS as wrong:
+        return {"name": model.name, "good": False, "said": str(wrong), "measured": {}}
+    if model.manifest.kind not in RUNNABLE:
+        said = f"files intact; this release does not run kind {model.manifest.kind}"
+    elif verdict.expected is None:
+        said = "files intact; the manifest stores nothing to compare with"
+    else:
+        said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
+    return {"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured}
+
+
+def _additions(what: str, folder: Path | None, models: Path) -> list[Callable[[], str]]:
+    """What adds each of the models that are meant, and gives its name. Raises as the install module."""
+    from services.remote_sdk.models import install
+    from services.remote_sdk.models.library import Library
+
+    if "://" in what:
+        return [partial(_own, partial(_downloading, partial(install.own_from_url, what, models)))]
+    library = Library(models)
+    if what in library.models:
+        return [partial(_known, library.models[what], folder)]
+    source = Path(what)
+    if not source.is_dir():
+        fail(f"{what} is no model of the list (mien models list), no folder and no https address", USAGE)
+    own = [partial(_own, partial(install.own_from_folder, each, models)) for each in install.own_in(source)]
+    known = [partial(_known, model, source) for model in install.known_in(source, library)]
+    if not own and not known:
+        fail(f"{source} has all files of no model that is known, and no manifest (*.toml)", REFUSED)
+    return [*own, *known]
+
+
+def _known(model: Model, folder: Path | None) -> str:
+    from services.remote_sdk.models import install
+
+    if folder:
+        install.from_folder(model, folder)
+    else:
+        _downloading(partial(install.from_upstream, model))
+    return model.name
+
+
+def _own(put: Callable[[], str]) -> str:
+    """Add an operator's model. It is tried before it stays: one whose manifest is wrong would let nothing start."""
+    from services.remote_sdk.loading import FAULTS
+    from services.remote_sdk.models import install
+    from services.remote_sdk.models.library import Library
+
+    models = settings().sdk.models_dir
+    there = set(Library(models).models)
+    name = put()
+    library = Library(models)
+    try:
+        _try(library.model(name), library)
+    except (MienError, *FAULTS):
+        if name not in there:
+            install.remove(library.model(name), library)
+        raise
+    return name
+
+
+def _try(model: Model, library: Library) -> None:
+    """Start as if there were this model alone beside the default ones. Raises BadManifest, MienError ENGINE_FAILED."""
+    from services.remote_sdk.catalogue import Catalogue, check_claims
+    from services.remote_sdk.loading import open_models
+    from services.remote_sdk.models.files import ModelMissing
+    from services.remote_sdk.models.versions import make_known, preferring
+
+    check_claims(library)
+    make_known(library)
+    sdk = preferring(model, settings().sdk)
+    try:
+        catalogue = Catalogue(library.with_only(model.name), sdk)
+    except ModelMissing:
+        return  # it needs what is not here: the list says so, and it may come
+    open_models(sdk, catalogue, threads=1)
+
+
+def _fillings() -> dict[str, str]:
+    """The model of every slot from the next start on; nothing where there would be none."""
+    from services.remote_sdk.loading import catalogue_of
+
+    try:
+        return {slot: model.name for slot, model in catalogue_of(settings().sdk).chosen.items()}
+    except MienError:
+        return {}
+
+
+def _tell_changes(before: dict[str, str], added: Sequence[str] = ()) -> None:
+    """Say which slots are filled otherwise from the next start on, and why what was added may fill none."""
+    from services.remote_sdk.loading import catalogue_of
+
+    try:
+        catalogue = catalogue_of(settings().sdk)
+    except MienError as refusal:
+        say(f"nothing starts with that: {refusal.detail}")
+        return
+    after = {slot: model.name for slot, model in catalogue.chosen.items()}
+    if changed := [slot for slot in {**before, **after} if before.get(slot) != after.get(slot)]:
+        fillings = ", ".join(f"{slot} by {after.get(slot, 'no model')}" for slot in changed)
+        out.print(f"from the next start on: {fillings}", highlight=False, soft_wrap=True)
+    for name in added:
+        if name not in catalogue.used:
+            state = catalogue.state(catalogue.library.model(name))
+            reason = "used where MIEN_SDK_PREFER names it" if state == "installed" else state
+            out.print(f"{name}: {reason}", highlight=False, soft_wrap=True)
 
 
 def _catalogue(sdk: SdkSettings) -> Any:
@@ -162,6 +253,8 @@ def _guarded(work: Callable[[], Any]) -> Any:
         return work()
     except (*FAULTS, NotAdded) as refused:
         fail(str(refused), REFUSED)
+    except MienError as refused:
+        fail(refused.detail, REFUSED)
     except OSError as failure:
         fail(str(failure), USAGE)
 

@@ -45,28 +45,32 @@ def setting(value: object) -> str:
 
 def slots(estimators: Iterable[Estimator]) -> RenderableType:
     """Filled slots with their models, where those come from and what to know of them; then the empty slots."""
-    filled = table_of("slot", "model", "version", "licence")
-    empty = table_of("empty slot", "what is missing")
-    sources: dict[str, dict[str, None]] = {}
+    filled, empty = table_of("slot", "model"), table_of("empty slot", "what is missing")
+    said: dict[str, str] = {}
     for one in estimators:
         if one.available and one.model:
-            filled.add_row(one.name, one.model, one.version, one.licence)
-            said = "; ".join([one.source or "", *one.warnings])
-            sources.setdefault(said, {})[one.model] = None
+            filled.add_row(one.name, one.model)
+            about = "; ".join([one.source or "", *one.warnings])
+            said[one.model] = f"{one.model}, version {one.version}, {one.licence}: {about}"
         else:
             empty.add_row(one.name, escape(one.missing or ""), style="dim")
-    origins = [Text(f"{', '.join(models)}: {said}") for said, models in sources.items()]
-    return Group(filled, *origins, empty)
+    return Group(filled, *map(Text, said.values()), empty)
 
 
 def models(rows: Iterable[Mapping[str, Any]]) -> RenderableType:
-    """The catalogue: what is installed, what could be, under which licence and for which slots."""
-    table = table_of("model", "state", "slots", "licence", "MB", numbers=("MB",))
+    """The catalogue: what is installed, what could be, under which licence and for which slots. Names are whole in
+    every terminal, so that they can be copied; why a model cannot be used stands below."""
+    table = table_of("model and its slots", "state", "licence", "MB", numbers=("MB",))
+    reasons = []
     for row in rows:
         size = f"{row['size_bytes'] / 1e6:.1f}" if row["size_bytes"] else ""
-        style = "" if row["installed"] else "dim"
-        table.add_row(row["name"], escape(row["state"]), ", ".join(row["slots"]), row["licence"], size, style=style)
-    return table
+        state, _, reason = row["state"].partition(": ")
+        if reason:
+            reasons.append(Text(f"{row['name']}: {reason}"))
+        lines = Text(row["name"]) + Text("\n  " + ", ".join(row["slots"]), style="dim")
+        table.add_row(lines, escape(state), row["licence"], size, style="" if row["installed"] else "dim")
+        table.columns[0].min_width = max(table.columns[0].min_width or 0, len(row["name"]))
+    return Group(table, *reasons)
 
 
 def enrolled(results: Sequence[Enrolled], list_name: str) -> RenderableType:

@@ -29,7 +29,7 @@ class Catalogue:
         Raises ModelMissing when a model that is preferred is not installed, or cannot be run here; BadManifest when one
         claims a slot that its kind does not fill, or models need each other.
         """
-        _check_claims(library)
+        check_claims(library)
         self.library = library
         self._allow = set(settings.allow)
         self._engine = settings.engine
@@ -76,6 +76,15 @@ class Catalogue:
 
     def _eligible(self, model: Model) -> bool:
         return model.manifest.preference >= 0 or model.name in self._preferred
+
+    def state(self, model: Model) -> str:
+        """What a model does here, as one line for people: a word or two, and where it does nothing why."""
+        if model.name in self.used:
+            return "in use"
+        if not model.installed:
+            return f"available: {model.get}"
+        reason = self.unusable(model)
+        return f"not usable: {reason}" if reason else "installed"
 
     def unusable(self, model: Model) -> str | None:
         """Why a model cannot be used here; None when it can."""
@@ -129,21 +138,30 @@ class Catalogue:
     def _missing(self, slot: str) -> str:
         """What an empty slot lacks, and how to have it."""
         candidates = self._candidates(slot)
-        known = [model for model in candidates if model.manifest.kind in RUNNABLE and not self._other_version(model)]
-        if here := next((model for model in known if model.installed and self._eligible(model)), None):
-            reason = self.unusable(here) or "; ".join(
-                f"it needs {need}: {self._missing(need)}" for need in here.manifest.needs if need not in self.chosen
+        suited = [model for model in candidates if not self._other_version(model)]
+        here = [f"{model.name}: {self._obstacle(model)}" for model in suited if model.installed]
+        runnable = [model.manifest for model in suited if model.manifest.kind in RUNNABLE and not model.installed]
+        fits = [f"{each.title} ({each.licence}): {self.library.model(each.name).get}" for each in runnable]
+        if here or fits:
+            return (
+                f"no model is installed for {slot}"
+                + (f" that can be used ({'; '.join(here)})" if here else "")
+                + (f"; what fits: {' or '.join(fits)}" if fits else "")
             )
-            return f"no model is installed for {slot} that can be used ({here.name}: {reason})"
-        if known:
-            fits = " or ".join(f"{m.manifest.title} ({m.manifest.licence}): {m.get}" for m in known)
-            return f"no model is installed for {slot}; what fits: {fits}"
         if others := [reason for model in candidates if (reason := self._other_version(model))]:
             return f"no model is known for {slot} of the version that is used: {'; '.join(others)}"
         if candidates:
-            fits = ", ".join(f"{model.manifest.title} ({model.manifest.licence})" for model in candidates)
-            return f"no model is installed for {slot}, and this release cannot run what is known to fit: {fits}"
+            names = ", ".join(f"{model.manifest.title} ({model.manifest.licence})" for model in candidates)
+            return f"no model is installed for {slot}, and this release cannot run what is known to fit: {names}"
         return f"no model is installed for {slot}, and none is known that fits"
+
+    def _obstacle(self, model: Model) -> str:
+        """Why an installed model does not fill an empty slot."""
+        if reason := self.unusable(model):
+            return reason
+        if lost := [need for need in model.manifest.needs if need not in self.chosen]:
+            return "; ".join(f"it needs {need}: {self._missing(need)}" for need in lost)
+        return "it is used only where MIEN_SDK_PREFER names it"
 
     def _estimator(self, slot: str, where_of: Callable[[str], Where | None]) -> Estimator:
         model = self.chosen.get(slot)
@@ -206,7 +224,7 @@ def _needs(model: Model) -> set[str]:
     return set() if model.manifest.kind in MEASURES else set(model.manifest.needs)
 
 
-def _check_claims(library: Library) -> None:
+def check_claims(library: Library) -> None:
     """Raises BadManifest for a model whose kind does not fill a slot that it claims: nothing would be estimated."""
     for model in library.models.values():
         kind = model.manifest.kind

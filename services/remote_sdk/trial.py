@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from services.remote_sdk.detectors.port import Detector
-from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.models.manifest import runs_as_described
 from services.remote_sdk.stages.chain import WARP_SIZE, warp_view
 from services.remote_sdk.stages.crops import Box
 from services.remote_sdk.stages.view import BodyView
@@ -27,26 +27,25 @@ class Looks(Protocol):
 def try_faces(models: Mapping[str, Looks]) -> None:
     """Models of faces, by their names. Raises BadManifest naming the one that fails on two grey pictures."""
     for name, model in models.items():
-        _try(name, model.run, [model.crop(_FACE)] * 2)
+        _try(name, lambda model=model: model.run([model.crop(_FACE), model.crop(_FACE)]))
 
 
 def try_things(models: Mapping[str, Looks]) -> None:
     """As :func:`try_faces`, models of bodies and of other things."""
     for name, model in models.items():
-        _try(name, model.run, [model.crop(_THING)] * 2)
+        _try(name, lambda model=model: model.run([model.crop(_THING), model.crop(_THING)]))
 
 
 def try_detectors(models: Mapping[str, Detector]) -> None:
     """As :func:`try_faces`, detectors."""
     for name, model in models.items():
-        _try(name, model.detect, [_FACE.pixels] * 2)
+        _try(name, lambda model=model: model.detect([_FACE.pixels] * 2))
 
 
-def _try(name: str, run: Callable[[list[Any]], list[Any]], items: list[Any]) -> None:
-    try:
-        found = run(items)
-    except Exception as wrong:  # shapes and names that do not fit end in any of numpy's and the engines' errors
-        reason = str(wrong) or type(wrong).__name__
-        raise BadManifest(f"model {name} does not run as its manifest says: {reason}") from wrong
-    if len(found) != len(items):
-        raise BadManifest(f"model {name} does not run as its manifest says: {len(found)} results of {len(items)}")
+def _try(name: str, run: Callable[[], list[Any]]) -> None:
+    with runs_as_described(name):
+        found = run()
+        if len(found) != 2:
+            raise ValueError(f"{len(found)} results of 2")
+        if any(isinstance(each, np.ndarray) and not np.isfinite(each).all() for each in found):
+            raise ValueError("some of its values are no numbers")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import aiohttp
 
 from services.remote_sdk.models.files import ModelFile, ModelMissing, check
-from services.remote_sdk.models.library import Library, Model
-from services.remote_sdk.models.manifest import MAX_MANIFEST_BYTES, BadManifest, Manifest, read
+from services.remote_sdk.models.library import OWN, Library, Model, check_own
+from services.remote_sdk.models.manifest import MAX_MANIFEST_BYTES, BadManifest, File, Manifest, parse, read
 
 SCHEME = "https"
 TOTAL_S, SILENT_S = 3600, 60
@@ -22,14 +23,15 @@ Progress = Callable[[str, int, int], None]
 
 
 class NotAdded(Exception):
-    """A model that could not be put into the models folder, and why."""
+    """A model that could not be put into the models folder, or taken out of it, and why."""
 
 
 def from_folder(model: Model, folder: Path) -> None:
     """Copy a model's files out of a folder, where they lie as in the models folder, or directly. May be repeated:
     what is there and intact stays.
 
-    Raises NotAdded for a model that comes as a package, ModelMissing naming the file that is not there, ModelCorrupt.
+    Raises NotAdded for a model that comes as a package or where nothing can be written, ModelMissing naming the file
+    that is not there, ModelCorrupt.
     """
     _check_addable(model)
     for file, described in zip(model.files.values(), model.manifest.files, strict=True):
@@ -37,36 +39,36 @@ def from_folder(model: Model, folder: Path) -> None:
             _write(file.path, _in_folder(file, folder, described.path).read())
 
 
-def all_from_folder(library: Library, folder: Path) -> list[str]:
-    """Copy every model of the library of which a folder has all files. Gives their names.
+def known_in(folder: Path, library: Library) -> list[Model]:
+    """The models of the project of which a folder has all files, laid out as in the models folder."""
+    addable = [model for model in library.models.values() if model.files and not model.manifest.package]
+    return [
+        model
+        for model in addable
+        if not model.described_by and all((folder / file.path).is_file() for file in model.manifest.files)
+    ]
 
-    Raises ModelMissing when there is none, ModelCorrupt when a file of the right name has other bytes.
-    """
-    found = []
-    for model in library.models.values():
-        if model.manifest.package or not model.files:
-            continue
-        if all((folder / file.path).is_file() for file in model.manifest.files):
-            from_folder(model, folder)
-            found.append(model.name)
-    if not found:
-        raise ModelMissing(f"{folder} has all files of no model that is known, and no manifest (*.toml)")
-    return found
+
+def own_in(folder: Path) -> list[Path]:
+    """The folders with an operator's manifest: this one, or those that it has."""
+    return [folder] if list(folder.glob("*.toml")) else sorted({path.parent for path in folder.glob(OWN)})
 
 
 def own_from_folder(folder: Path, models: Path) -> str:
-    """Copy an operator's model: a folder with one manifest (``*.toml``) and the files it names. Gives its name.
+    """Copy an operator's model: a folder with one manifest (``*.toml``) and the files it names. Gives its name. May be
+    repeated.
 
-    Raises BadManifest, NotAdded when there is a model of that name already, ModelMissing, ModelCorrupt.
+    Raises BadManifest, NotAdded when there is another model of that name, ModelMissing, ModelCorrupt.
     """
     manifests = sorted(folder.glob("*.toml"))
     if len(manifests) != 1:
         raise BadManifest(f"{folder} has {len(manifests)} manifests (*.toml), one is expected")
-    manifest = _new(read(manifests[0]), models)
+    manifest = read(manifests[0])
+    check_own(manifest, str(manifests[0]))
+    home = _home(manifest, models)
     for file in manifest.files:
-        from_file = ModelFile(manifest.name, folder / file.path, file.sha256, file.size_bytes, f"put it into {folder}")
-        _write(models / manifest.name / file.path, from_file.read())
-    _write(models / manifest.name / "manifest.toml", manifests[0].read_bytes())
+        _write(home / file.path, _promised(manifest, file, folder, f"put it into {folder}").read())
+    _write(home / "manifest.toml", manifests[0].read_bytes())
     return manifest.name
 
 
@@ -89,36 +91,43 @@ async def from_upstream(model: Model, progress: Progress, session: aiohttp.Clien
 
 
 async def own_from_url(url: str, models: Path, progress: Progress, session: aiohttp.ClientSession) -> str:
-    """Fetch a manifest, and the files from the addresses it names. Gives the model's name. Raises as the others."""
+    """Fetch a manifest, and the files from the addresses it names. Gives the model's name. May be repeated. Raises as
+    the others."""
     content = await _fetched(url, MAX_MANIFEST_BYTES, progress, session)
-    with tempfile.TemporaryDirectory() as folder:
-        at = Path(folder) / "manifest.toml"
-        at.write_bytes(content)
-        manifest = _new(read(at), models)
+    manifest = parse(content, url)
+    check_own(manifest, url)
+    home = _home(manifest, models)
     for file in manifest.files:
         if file.url is None:
             raise NotAdded(f"{url}: {file.path} has no url")
-        target = models / manifest.name / file.path
         weights = await _fetched(file.url, file.size_bytes, progress, session)
-        check(weights, ModelFile(manifest.name, target, file.sha256, file.size_bytes, ""))
-        _write(target, weights)
-    _write(models / manifest.name / "manifest.toml", content)
+        check(weights, _promised(manifest, file, home, ""))
+        _write(home / file.path, weights)
+    _write(home / "manifest.toml", content)
     return manifest.name
 
 
 def remove(model: Model, library: Library) -> None:
-    """Delete a model's files, an operator's own with its manifest, and folders that are empty then.
+    """Delete a model's files, an operator's own with its manifest, and folders that are empty then. May be repeated.
 
-    A file that another installed model has too stays. Raises NotAdded for a model that comes as a package.
+    A file that another installed model has too stays. Raises NotAdded for a model that comes as a package, and where
+    nothing can be deleted.
     """
     _check_addable(model)
     shared = {file.path for other in library.installed() if other.name != model.name for file in other.files.values()}
-    paths = [file.path for file in model.files.values() if file.path not in shared]
-    for path in [*paths, *([model.described_by] if model.described_by else [])]:
-        path.unlink(missing_ok=True)
-    for folder in {path.parent for path in paths}:
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    try:
+        if model.described_by:
+            model.described_by.unlink(missing_ok=True)
+        for file in model.files.values():
+            if file.path not in shared:
+                file.path.unlink(missing_ok=True)
+    except OSError as failure:
+        raise NotAdded(f"{failure.filename} cannot be deleted: {failure.strerror}") from failure
+    for file, described in zip(model.files.values(), model.manifest.files, strict=True):
+        below = len(PurePosixPath(described.path).parts) - (0 if model.described_by else 1)
+        for folder in list(file.path.parents)[:below]:
+            with suppress(OSError):  # it has other files, or is gone
+                folder.rmdir()
 
 
 def session() -> aiohttp.ClientSession:
@@ -134,10 +143,27 @@ def _check_addable(model: Model) -> None:
         raise NotAdded(f"{model.name} is a part of Mien and has no files")
 
 
-def _new(manifest: Manifest, models: Path) -> Manifest:
-    if manifest.name in Library(models).models:
-        raise NotAdded(f"there is a model named {manifest.name} already")
-    return manifest
+def _home(manifest: Manifest, models: Path) -> Path:
+    """The folder of an operator's model: where it lies, or is to lie. Raises NotAdded when that would change another
+    model."""
+    library = Library(models)
+    if known := library.models.get(manifest.name):
+        if known.described_by and known.manifest == manifest:
+            return known.described_by.parent
+        raise NotAdded(
+            f"there is a model named {manifest.name} already, version {known.manifest.version}, with another manifest: "
+            + (f"mien models remove {known.name} first" if known.described_by else "choose another name")
+        )
+    home = models / manifest.name
+    owners = {file.path: model.name for model in library.models.values() for file in model.files.values()}
+    for file in manifest.files:
+        if owner := owners.get(home / file.path):
+            raise NotAdded(f"{home / file.path} is a file of model {owner}: choose another name than {manifest.name}")
+    return home
+
+
+def _promised(manifest: Manifest, file: File, folder: Path, get: str) -> ModelFile:
+    return ModelFile(manifest.name, folder / file.path, file.sha256, file.size_bytes, get)
 
 
 def _in_folder(file: ModelFile, folder: Path, path: str) -> ModelFile:
@@ -150,6 +176,8 @@ def _in_folder(file: ModelFile, folder: Path, path: str) -> ModelFile:
 async def _fetched(url: str, size_bytes: int, progress: Progress, session: aiohttp.ClientSession) -> bytes:
     """The body behind an https address, at most ``size_bytes``. Raises NotAdded."""
     name, content = PurePosixPath(url).name, bytearray()
+    if not url.startswith(f"{SCHEME}://"):
+        raise NotAdded(f"{url}: only addresses with {SCHEME}:// are fetched")
     try:
         async with session.get(url, headers={"Accept-Encoding": "identity"}) as answer:
             if answer.status != 200 or answer.url.scheme != SCHEME:
@@ -161,19 +189,24 @@ async def _fetched(url: str, size_bytes: int, progress: Progress, session: aioht
                 progress(name, len(content), size_bytes)
     except (aiohttp.ClientError, TimeoutError, OSError) as failure:
         reason = str(failure) or type(failure).__name__
-        raise NotAdded(f"{url}: {reason}; without the web: mien models add NAME DIR") from failure
+        raise NotAdded(
+            f"{url}: {reason}; without the web: mien models add NAME DIR (one of your own: mien models add DIR)"
+        ) from failure
     return bytes(content)
 
 
 def _write(path: Path, content: bytes) -> None:
-    """All of it under its name, or nothing."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".adding-")
+    """All of it under its name, or nothing. Raises NotAdded where it cannot be written."""
+    temporary = None
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".adding-")
         with os.fdopen(handle, "wb") as stream:
             stream.write(content)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    except OSError as failure:
+        raise NotAdded(f"{path} ({len(content)} bytes) cannot be written: {failure.strerror}") from failure
+    finally:
+        if temporary:
+            Path(temporary).unlink(missing_ok=True)

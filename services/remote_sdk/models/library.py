@@ -60,11 +60,14 @@ class Library:
         for manifest in _project():
             self._put(_model(manifest, _root(manifest, folder)))
         for path in sorted(folder.glob(OWN)) if folder else ():
-            self._put(_model(read(path), path.parent, path))
+            manifest = read(path)
+            check_own(manifest, str(path))
+            self._put(_model(manifest, path.parent, path))
 
     def _put(self, model: Model) -> None:
-        if model.name in self.models:
-            raise BadManifest(f"two models are named {model.name}")
+        if other := self.models.get(model.name):
+            places = " and in ".join(str(each.described_by) for each in (other, model) if each.described_by)
+            raise BadManifest(f"two models are named {model.name}, in {places}")
         self.models[model.name] = model
 
     def model(self, name: str) -> Model:
@@ -74,8 +77,23 @@ class Library:
         except KeyError:
             raise ModelMissing(f"no model is named {name}") from None
 
+    def with_only(self, name: str) -> Library:
+        """The default models, which need no folder, and the one of this name. Raises ModelMissing."""
+        chosen = Library(None)
+        chosen.models[name] = self.model(name)
+        return chosen
+
     def installed(self) -> Iterator[Model]:
         return (model for model in self.models.values() if model.installed)
+
+
+def check_own(manifest: Manifest, source: str) -> None:
+    """Raises BadManifest for what only manifests of the project may say, or leave out. ``source``: where it is from."""
+    if manifest.package:
+        raise BadManifest(f"{source}: manifest.package: files of your own lie beside their manifest")
+    own = manifest.descriptor
+    if own and (own.midpoint is None or own.slope is None):
+        raise BadManifest(f"{source}: manifest.descriptor: a version of your own needs midpoint and slope")
 
 
 def builtin(name: str) -> ModelFile:

@@ -6,10 +6,21 @@ A TOML file. Those of the project lie in ``manifests/``; an operator's own lies 
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+    ValidationError,
+    model_validator,
+)
 
 from libs.common.wire.base import fault
 from services.remote_sdk.slots import SLOTS
@@ -44,7 +55,7 @@ SlotName = Annotated[str, AfterValidator(_slot)]
 class Record(BaseModel):
     """Strict and unchangeable: a misspelt key of a manifest is an error, not ignored."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True, allow_inf_nan=False)
 
 
 class File(Record):
@@ -55,7 +66,7 @@ class File(Record):
     """
 
     path: Annotated[str, AfterValidator(_below)]
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{64}$"), AfterValidator(str.lower)]
     size_bytes: Annotated[int, Field(ge=1, le=MAX_FILE_BYTES)]
     url: Annotated[str, Field(pattern=r"^https://")] | None = None
     converted_from: str | None = None
@@ -84,6 +95,8 @@ class Picture(Record):
                 raise ValueError(f"{name} has one number, or one per channel")
         if not all(self.scale):
             raise ValueError("scale is not zero")
+        if self.dtype == "uint8" and (any(self.mean) or set(self.scale) != {1.0}):
+            raise ValueError("mean and scale are for float32; a uint8 network gets pixels as they are")
         if (self.width is None) != (self.height is None):
             raise ValueError("width and height stand together")
         return self
@@ -96,11 +109,21 @@ class Numbers(Record):
     meaning: str
 
 
+def _sort_of(given: Any) -> str:
+    return "numbers" if isinstance(given, Numbers) or (isinstance(given, dict) and "count" in given) else "picture"
+
+
+Input = Annotated[
+    Annotated[Picture, Tag("picture")] | Annotated[Numbers, Tag("numbers")],
+    Discriminator(_sort_of),  # so that an error is said of one of them, not of both
+]
+
+
 class Network(Record):
     """One network of a model: its files (``.xml`` before ``.bin``), inputs and outputs by name."""
 
     files: Annotated[list[str], Field(min_length=1, max_length=2)]
-    inputs: Annotated[dict[str, Picture | Numbers], Field(min_length=1)]
+    inputs: Annotated[dict[str, Input], Field(min_length=1)]
     outputs: Annotated[dict[str, str], Field(min_length=1, description="meaning by name")]
 
     @property
@@ -115,15 +138,15 @@ class Network(Record):
 class DescriptorVersion(Record):
     """The version of the descriptors; for the numbers see :class:`libs.common.descriptors.Version`.
 
-    Versions that Mien knows keep their own ``midpoint`` and ``slope``; an operator's own needs both. ``unit``: the
+    Versions of the project keep their own ``midpoint`` and ``slope``; an operator's needs both. ``unit``: the
     network's output is divided by its length first, so that the distance is sqrt(2 - 2 cos).
     """
 
     version: Annotated[int, Field(ge=1, le=2**32 - 1)]
     length: Annotated[int, Field(ge=1, le=4096)]
     unit: bool = True
-    midpoint: Annotated[float, Field(gt=0)] = 1.0
-    slope: Annotated[float, Field(gt=0)] = 10.0
+    midpoint: Annotated[float, Field(gt=0)] | None = None
+    slope: Annotated[float, Field(gt=0)] | None = None
     source: str = "libs/common/descriptors.py"
 
 
@@ -182,8 +205,31 @@ def read(path: Path) -> Manifest:
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
             raise BadManifest(f"{path}: a manifest may have {MAX_MANIFEST_BYTES} bytes")
-        return Manifest.model_validate(tomllib.loads(path.read_text("utf-8")))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
-        raise BadManifest(f"{path}: {wrong}") from wrong
+        return parse(path.read_bytes(), str(path))
+    except OSError as wrong:
+        raise BadManifest(f"{path}: {wrong.strerror}") from wrong
+
+
+def parse(content: bytes, source: str) -> Manifest:
+    """The manifest in TOML's bytes that come from ``source``. Raises BadManifest naming that and the field."""
+    try:
+        return Manifest.model_validate(tomllib.loads(content.decode("utf-8")))
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as wrong:
+        raise BadManifest(f"{source}: {wrong}") from wrong
     except ValidationError as wrong:
-        raise BadManifest(f"{path}: {fault(wrong, 'manifest')}") from wrong
+        raise BadManifest(f"{source}: {fault(wrong, 'manifest')}") from wrong
+
+
+@contextmanager
+def runs_as_described(name: str) -> Iterator[None]:
+    """Around a run of the model of this name. Raises BadManifest for whatever fails inside: shapes and names that do
+    not fit end in any of numpy's and the engines' errors."""
+    try:
+        yield
+    except BadManifest as wrong:
+        raise BadManifest(f"model {name}: {wrong}") from wrong
+    except Exception as wrong:
+        # OpenVINO's errors begin with the places in its own sources that they passed.
+        lines = [line.strip() for line in str(wrong).splitlines() if line.strip()]
+        reason = lines[-1] if lines else type(wrong).__name__
+        raise BadManifest(f"model {name} does not run as its manifest says: {reason}") from wrong

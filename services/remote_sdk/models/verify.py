@@ -11,7 +11,7 @@ from services.remote_sdk.engines.choose import engines
 from services.remote_sdk.engines.net import load, prepared
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.models.library import Model
-from services.remote_sdk.models.manifest import Network, Numbers, Picture
+from services.remote_sdk.models.manifest import Network, Numbers, Picture, runs_as_described
 from services.remote_sdk.networks.landmarks import Landmarks5
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import choose
@@ -70,10 +70,11 @@ def _networks(model: Model, engine: str) -> Values:
     if not model.manifest.networks:
         return {}
     loaded = load(model, engines(engine, _EXACT, 1))
-    return {
-        name: {output: _samples(array) for output, array in net.network.run(_inputs(net.described)).items()}
-        for name, net in loaded.nets.items()
-    }
+    with runs_as_described(model.name):
+        return {
+            name: {output: _samples(array) for output, array in net.network.run(_inputs(net.described)).items()}
+            for name, net in loaded.nets.items()
+        }
 
 
 def _inputs(network: Network) -> dict[str, Array]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from libs.common import descriptors
 from libs.common.descriptors import DEFAULT_BODY, DEFAULT_FACE, Kind, Version
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
-from services.remote_sdk.models.library import Library
-from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.models.library import Library, Model
+from services.remote_sdk.models.manifest import BadManifest, DescriptorVersion
 
 SLOTS: dict[str, Kind] = {"face_descriptor": "face", "body_descriptor": "body"}
 """The slots of descriptors."""
@@ -21,19 +23,37 @@ def wanted(settings: SdkSettings) -> dict[str, int]:
     }
 
 
-def make_known(library: Library) -> None:
-    """Register the version of every manifest that describes one.
+def preferring(model: Model, settings: SdkSettings) -> SdkSettings:
+    """The settings of a deployment that uses this model before all others, on the CPU."""
+    used = {f"{SLOTS[slot]}_version": own.version for slot in SLOTS if (own := _made(model, slot))}
+    return settings.model_copy(update={"prefer": [model.name], "device": "cpu", **used})
 
-    Raises MienError BAD_DESCRIPTOR when two mean different things by one number.
+
+def make_known(library: Library) -> None:
+    """Register the versions that the operator's manifests describe; those of the project are known.
+
+    Raises BadManifest when two models are said to make descriptors of one version.
     """
-    for model in library.models.values():
-        own = model.manifest.descriptor
+    makers: dict[int, str] = {}
+    for model, slot in product(library.models.values(), SLOTS):
+        own = _made(model, slot)
         if own is None:
             continue
-        for slot in set(SLOTS).intersection(model.manifest.slots):
+        other = makers.setdefault(own.version, model.name)
+        if other != model.name:
+            raise BadManifest(
+                f"models {other} and {model.name} both have descriptor.version {own.version}: descriptors of two "
+                "models do not compare, each needs a number of its own"
+            )
+        if own.midpoint is not None and own.slope is not None:
             descriptors.register(
                 Version(own.version, SLOTS[slot], model.name, own.length, own.midpoint, own.slope, own.source)
             )
+
+
+def _made(model: Model, slot: str) -> DescriptorVersion | None:
+    """The version of the descriptors with which a model fills a slot."""
+    return model.manifest.descriptor if slot in model.manifest.slots else None
 
 
 def use(settings: SdkSettings) -> None:

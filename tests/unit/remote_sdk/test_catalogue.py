@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import resource
 import shutil
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,8 @@ def test_every_file_of_the_shared_folder_that_is_described_is_the_one_described(
         (('["own.onnx"]', '["other.onnx"]'), "no file named other.onnx"),
         (("height = 8 }", "height = 8, scale = [0.0] }"), "scale is not zero"),
         (("height = 8 }", "height = 8, mean = [1.0, 2.0] }"), "one per channel"),
+        (("height = 8 }", "height = 8, mean = [nan] }"), "mean.0: Input should be a finite number"),
+        (("height = 8 }", 'height = 8, scale = [2.0], dtype = "uint8" }'), "mean and scale are for float32"),
         (("width = 8, ", ""), "width and height stand together"),
         (('name = "ours"', 'name = "Our own/model"'), "manifest.name"),
         (("[[files]]", "[[files"), "manifest.toml"),
@@ -107,8 +111,36 @@ def test_nothing_is_read_whose_size_or_digest_is_another(own: Path) -> None:
 
 def test_two_models_of_one_name_are_refused(own: Path) -> None:
     shutil.copytree(own, own.parent / "again")
-    with pytest.raises(BadManifest, match="two models are named ours"):
+    with pytest.raises(BadManifest, match=r"two models are named ours, in .*again/manifest.toml and in "):
         Library(own.parent)
+
+
+def test_a_digest_may_be_written_in_capitals(own: Path) -> None:
+    digest = hashlib.sha256(WEIGHTS).hexdigest()
+    manifest = own / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace(digest, digest.upper()))
+    assert Library(own.parent).model("ours").read("own.onnx") == WEIGHTS
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("preference = 50", 'package = "torch"'), "manifest.package: files of your own lie beside their manifest"),
+        (
+            ("[networks.main.outputs]", "[descriptor]\nversion = 7001\nlength = 16\n[networks.main.outputs]"),
+            "manifest.descriptor: a version of your own needs midpoint and slope",
+        ),
+    ],
+)
+def test_what_only_the_project_may_say_is_refused_by_file_and_field(
+    own: Path, tmp_path: Path, change: tuple[str, str], said: str
+) -> None:
+    manifest = own / "manifest.toml"
+    manifest.write_text(manifest.read_text().replace(*change))
+    with pytest.raises(BadManifest, match=f"manifest.toml: {said}"):
+        Library(own.parent)
+    with pytest.raises(BadManifest, match=f"manifest.toml: {said}"):
+        install.own_from_folder(own, tmp_path / "models")
 
 
 # Slots
@@ -207,6 +239,20 @@ def test_a_slot_that_a_kind_does_not_fill_is_a_refusal_to_start(tmp_path: Path) 
         catalogue_of(SdkSettings(models_dir=tmp_path))
 
 
+def test_an_installed_model_that_fills_no_slot_says_why(tmp_path: Path) -> None:
+    describe(tmp_path / "made", "ours", "emotion", "emotions", WEIGHTS, **NETWORK)
+    spare = describe(tmp_path / "spare", "spare", "aizoo-mask", "mask", WEIGHTS, **NETWORK) / "manifest.toml"
+    spare.write_text(spare.read_text().replace("preference = 50", "preference = -1"))
+    catalogue = catalogue_of(SdkSettings(models_dir=tmp_path))
+    missing = {slot: estimator.missing or "" for slot, estimator in catalogue.estimators().items()}
+    assert "can be used (ours: this release does not run kind emotion); what fits: face-api" in missing["emotions"]
+    assert "(spare: it is used only where MIEN_SDK_PREFER names it); what fits: " in missing["mask"]
+    states = {model.name: catalogue.state(model) for model in catalogue.library.models.values()}
+    assert states["ours"] == "not usable: this release does not run kind emotion"
+    assert (states["spare"], states["dlib-sp5"]) == ("installed", "in use")
+    assert states["yunet"] == "available: mien models add yunet"
+
+
 def test_installed_models_take_over_and_a_preferred_one_before_all() -> None:
     library()
     usual = catalogue_of(SdkSettings(models_dir=FOLDER)).chosen
@@ -271,6 +317,21 @@ def test_every_process_matches_by_the_version_that_a_manifest_describes(tmp_path
         versions.use(SdkSettings(models_dir=tmp_path, body_version=7001))
 
 
+@pytest.mark.usefixtures("no_other_versions")
+def test_two_models_that_describe_one_version_are_refused_by_every_process(tmp_path: Path) -> None:
+    describe(tmp_path / "one", "one", "arcface", "face_descriptor", WEIGHTS, **OWN_VERSION)
+    describe(tmp_path / "two", "two", "arcface", "face_descriptor", WEIGHTS, **OWN_VERSION)
+    said = "models one and two both have descriptor.version 7001"
+    with pytest.raises(MienError, match=said):
+        catalogue_of(SdkSettings(models_dir=tmp_path))
+    with pytest.raises(MienError, match=said):
+        versions.use(SdkSettings(models_dir=tmp_path))
+    dlibs = OWN_VERSION["descriptor"].replace("7001", "1001").replace("16", "128")
+    describe(tmp_path / "two", "two", "arcface", "face_descriptor", WEIGHTS, **{**OWN_VERSION, "descriptor": dlibs})
+    with pytest.raises(MienError, match=r"models dlib-resnet and two both have descriptor.version 1001"):
+        catalogue_of(SdkSettings(models_dir=tmp_path))
+
+
 def test_a_file_that_no_engine_opens_leaves_its_slot_empty_and_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
     library()
     monkeypatch.setattr("services.remote_sdk.engines.choose._has", lambda package: False)
@@ -303,12 +364,15 @@ def test_a_model_is_added_from_a_folder_and_removed(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_whole_folder_is_added_at_once(tmp_path: Path) -> None:
+def test_a_folder_is_searched_for_the_models_of_which_it_has_all_files(tmp_path: Path) -> None:
     library()
     source = tmp_path / "usb"
     shutil.copytree(FOLDER / "yunet", source / "yunet")
     shutil.copytree(FOLDER / "ultraface", source / "ultraface")
-    assert install.all_from_folder(Library(tmp_path / "models"), source) == ["ultraface-320", "ultraface-640", "yunet"]
+    (source / "yunet" / "notes.txt").write_text("beside it")
+    (source / "mobilefacenet").mkdir()
+    known = install.known_in(source, Library(tmp_path / "models"))
+    assert [model.name for model in known] == ["ultraface-320", "ultraface-640", "yunet"]
 
 
 def test_a_damaged_file_is_not_added(tmp_path: Path) -> None:
@@ -334,13 +398,49 @@ def test_a_file_that_was_damaged_where_it_lies_is_added_again(tmp_path: Path) ->
 
 def test_a_model_of_ones_own_is_added_once_and_removed_with_its_manifest(own: Path, tmp_path: Path) -> None:
     models = tmp_path / "models"
-    assert install.own_from_folder(own, models) == "ours"
-    with pytest.raises(NotAdded, match="a model named ours already"):
-        install.own_from_folder(own, models)
+    assert install.own_from_folder(own, models) == install.own_from_folder(own, models) == "ours"
     installed = Library(models)
     assert Catalogue(installed, SdkSettings()).chosen["emotions"].name == "ours"
     install.remove(installed.model("ours"), installed)
     assert not list(models.rglob("*"))
+
+
+def test_an_added_model_is_never_changed_by_another_one(own: Path, tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    install.own_from_folder(own, models)
+    manifest = own / "manifest.toml"
+    described = manifest.read_text()
+
+    def refusal(old: str, new: str) -> str:
+        manifest.write_text(described.replace(old, new))
+        with pytest.raises(NotAdded) as refused:
+            install.own_from_folder(own, models)
+        return str(refused.value)
+
+    assert "version 1, with another manifest: mien models remove ours first" in refusal(
+        'version = "1"', 'version = "0"'
+    )
+    assert "choose another name" in refusal('name = "ours"', 'name = "yunet"')
+    (own / "liveness_v2_scale27.onnx").write_bytes(WEIGHTS)
+    described = described.replace("own.onnx", "liveness_v2_scale27.onnx")
+    assert "is a file of model minifasnet" in refusal('name = "ours"', 'name = "liveness"')
+    assert Library(models).model("ours").manifest.version == "1"
+
+
+def test_what_cannot_be_written_names_the_file_and_leaves_nothing_of_it(own: Path, tmp_path: Path) -> None:
+    weights = bytes(100_000)
+    describe(own, "ours", "emotions", "emotions", weights, **NETWORK)
+    usual = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (len(weights) // 2, usual[1]))  # fails midway, as a full disk does
+    try:
+        with pytest.raises(NotAdded, match=r"models/ours/own.onnx \(100000 bytes\) cannot be written: File too large"):
+            install.own_from_folder(own, tmp_path / "models")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, usual)
+    assert not [path for path in (tmp_path / "models").rglob("*") if path.is_file()]
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NotAdded, match=r"file/ours/own.onnx .* cannot be written: Not a directory"):
+        install.own_from_folder(own, tmp_path / "file")
 
 
 @pytest.mark.parametrize("name", ["dlib-mmod", "mien-quality"])
@@ -371,7 +471,7 @@ async def test_only_what_is_asked_for_comes_from_upstream(tmp_path: Path, monkey
             url = f"http://127.0.0.1:{port}{path}"
             return await install._fetched(url, len(WEIGHTS), lambda *step: steps.append(step), session)
 
-        with pytest.raises(NotAdded, match="answered 200 \\(http\\)"):
+        with pytest.raises(NotAdded, match="only addresses with https:// are fetched"):
             await fetched("/good")
         monkeypatch.setattr(install, "SCHEME", "http")
         assert await fetched("/good") == WEIGHTS

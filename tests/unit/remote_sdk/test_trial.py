@@ -86,3 +86,17 @@ def test_classes_and_points_that_are_not_there_are_a_refusal_to_start(tmp_path: 
 def test_a_descriptor_of_another_length_is_a_refusal_to_start(tmp_path: Path) -> None:
     with pytest.raises(MienError, match=r"model own.*gives 16 values, its manifest says 512"):
         start(tmp_path, "arcface", "face_descriptor", {"y": np.ones((1, 16), np.float32)}, descriptor=described(512))
+
+
+def test_what_an_engine_says_becomes_one_line_about_the_model(tmp_path: Path) -> None:
+    sides = f"width = {SIDE * 2}, height = {SIDE * 2}"
+    outputs = {"y": np.ones((1, 16), np.float32)}
+    with pytest.raises(MienError, match=r"model own does not run as its manifest says: .*32.*64") as refused:
+        start(tmp_path, "arcface", "face_descriptor", outputs, sides, descriptor=described(16))
+    assert "\n" not in refused.value.detail
+
+
+def test_a_descriptor_that_is_no_number_is_a_refusal_to_start(tmp_path: Path) -> None:
+    outputs = {"y": np.full((1, 16), np.nan, np.float32)}
+    with pytest.raises(MienError, match="model own does not run as its manifest says: some of its values are no"):
+        start(tmp_path, "arcface", "face_descriptor", outputs, descriptor=described(16))
