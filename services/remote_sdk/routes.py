@@ -11,7 +11,7 @@ from aiohttp import web
 from libs.common import ports
 from libs.common.errors import Code, MienError, success_body
 from libs.common.http.inputs import CONSUMES, Inputs, Limits, Sources, read_inputs
-from libs.common.http.json_inputs import JsonInputs
+from libs.common.http.json_inputs import JsonPictures
 from libs.common.http.routes import Call, Routes
 from libs.common.wire.sdk import (
     Capabilities,
@@ -38,7 +38,7 @@ _STILL_THERE_S = 1.0
 """How often it is looked whether a caller still waits."""
 
 
-@routes.post("/sdk", consumes=CONSUMES, form=JsonInputs)
+@routes.post("/sdk", consumes=CONSUMES, form=JsonPictures)
 async def estimate(call: Call, query: SdkParams) -> SdkAnswer:
     """Detect faces, estimate and describe them; nothing is stored. A picture that fails has status 0 and its error.
 
@@ -55,7 +55,7 @@ async def capabilities(call: Call) -> Capabilities:
     return await call.service(SDK).capabilities()
 
 
-@routes.post("/liveness", consumes=CONSUMES, form=JsonInputs)
+@routes.post("/liveness", consumes=CONSUMES, form=JsonPictures)
 async def liveness(call: Call, query: LivenessQuery) -> LivenessAnswer:
     """Whether a living person was photographed, for every face. Needs a model for liveness, else 200010.
 
@@ -65,7 +65,7 @@ async def liveness(call: Call, query: LivenessQuery) -> LivenessAnswer:
     return liveness_answer(await _estimated(call, query.params()), query)
 
 
-@routes.post("/iso", consumes=CONSUMES, form=JsonInputs)
+@routes.post("/iso", consumes=CONSUMES, form=JsonPictures)
 async def iso(call: Call, query: IsoQuery) -> IsoAnswer:
     """Checks of every face after ISO/IEC 19794-5. One whose estimator is not installed says so instead of a verdict."""
     examination = Examination(query, await call.service(SDK).capabilities())

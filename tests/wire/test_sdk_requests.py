@@ -313,9 +313,9 @@ async def test_the_documentation_shows_both(running: Running) -> None:
         assert parameter in {each["name"] for each in operation["parameters"]}
         assert {"image/jpeg", "multipart/form-data", "application/json"} <= set(operation["requestBody"]["content"])
         form = operation["requestBody"]["content"]["application/json"]["schema"]
-        assert form == {"$ref": "#/components/schemas/JsonInputs"}
+        assert form == {"$ref": "#/components/schemas/JsonPictures"}
         schema = operation["responses"]["200"]["content"]["application/json"]["schema"]
         assert schema == {"$ref": f"#/components/schemas/{model}"}
     forms = spec["components"]["schemas"]
-    assert {"urls", "samples", "image_ids", "images"} <= set(forms["JsonInputs"]["properties"])
+    assert {"urls", "samples", "image_ids", "images"} == set(forms["JsonPictures"]["properties"])
     assert {"image", "image_id", "bucket", "face_bounding_boxes"} <= set(forms["Entry"]["properties"])

@@ -70,15 +70,13 @@ class Entry(Wire):
         return image_path(self.bucket or ORIGINS, self.image_id) if self.image_id else None
 
 
-class JsonInputs(Wire):
+class JsonPictures(Wire):
     """The JSON body form; the lists may be combined and are read in this order."""
 
     urls: list[Url] = []
     samples: list[Id] = []
     image_ids: list[Id] = []
     images: list[Entry] = []
-    policies: dict[str, Any] | None = None
-    meta: dict[str, Any] | None = None
 
     def entries(self) -> list[Entry]:
         return [
@@ -87,6 +85,13 @@ class JsonInputs(Wire):
             *(Entry(image_id=image_id) for image_id in self.image_ids),
             *self.images,
         ]
+
+
+class JsonInputs(JsonPictures):
+    """The same with what handlers take beside pictures."""
+
+    policies: dict[str, Any] | None = None
+    meta: dict[str, Any] | None = None
 
 
 async def read_json(call: Call, body: bytes, sources: Sources, limits: Limits) -> Inputs:
