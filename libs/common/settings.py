@@ -147,6 +147,11 @@ class SdkSettings(FromEnvironment):
     )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="auto: cuda where there is one")
     precision: Literal["auto", "fp32", "bf16"] = Field(default="auto", description="auto: bf16 where it is native")
+    decode: Literal["processes", "device"] = Field(
+        default="processes",
+        description="what decodes JPEGs; device: the GPU itself (mien[gpu]), which does not notice damage inside a"
+        " picture, and whose decoder crashes with the service",
+    )
     workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core")
     detect_long_side: int | None = Field(
         default=None, ge=80, le=8000, description="pixels the picture is scaled to; unset: what suits the detector"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal, TypeVar
 
@@ -13,6 +13,9 @@ from torch import nn
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.decoding.children import decoder
+from services.remote_sdk.decoding.on_device import JpegsOnDevice, Uploading, check_device
+from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.detectors.port import Detector
 from services.remote_sdk.engines.choose import engines
 from services.remote_sdk.engines.net import Loaded, load
@@ -30,12 +33,14 @@ from services.remote_sdk.kinds import (
 )
 from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelCorrupt, ModelMissing
-from services.remote_sdk.models.library import Library, Model, builtin
+from services.remote_sdk.models.library import Library, Model
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.networks.dlib_format import FormatError
-from services.remote_sdk.networks.landmarks import Landmarks5
+from services.remote_sdk.networks.landmarks import Landmarks, Landmarks5
+from services.remote_sdk.networks.landmarks_on_device import Landmarks5OnDevice
 from services.remote_sdk.networks.precision import DeviceMissing, Precision, choose
 from services.remote_sdk.slots import THING_DETECTION
+from services.remote_sdk.stages.decode import Limits
 from services.remote_sdk.trial import try_detectors, try_faces, try_things
 
 _FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
@@ -55,7 +60,7 @@ class Models:
 
     precision: Precision
     detector: Detector
-    landmarks: Landmarks5
+    landmarks: Landmarks
     describer: tuple[str, Describer]
     estimators: Mapping[str, FaceEstimator]
     body_estimators: Mapping[str, BodyEstimator]
@@ -89,6 +94,25 @@ def open_models(settings: SdkSettings, catalogue: Catalogue, threads: int) -> Mo
     return models
 
 
+def open_decoder(settings: SdkSettings, device: torch.device, threads: int) -> Decoder:
+    """What decodes pictures for networks on the device; ``threads``: how many ask it at once.
+
+    Raises ENGINE_FAILED when the device is to decode and cannot.
+    """
+    by_device = settings.decode == "device"
+    try:
+        if by_device:
+            check_device(device)
+    except FAULTS as fault:
+        raise _refusal(fault) from fault
+    limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
+    processes = decoder(limits, threads)
+    if device.type == "cpu":
+        return processes
+    uploading = Uploading(processes, device)
+    return JpegsOnDevice(uploading, limits, device) if by_device else uploading
+
+
 def _try_out(models: Models, catalogue: Catalogue) -> None:
     """Raises BadManifest for a model that does not run as its manifest says. The built-in ones have no choice."""
 
@@ -116,12 +140,12 @@ class _Opening:
 
     def all_of(self, catalogue: Catalogue) -> Models:
         detection, description = catalogue.required("face_detection"), catalogue.required("face_descriptor")
-        self._where["dlib-sp5"] = _NUMPY
+        self._where["dlib-sp5"] = replace(where(self._precision), precision="fp32") if self._on_gpu else _NUMPY
         self._where |= {model.name: _NUMPY for model in catalogue.chosen.values() if model.manifest.kind in MEASURES}
         return Models(
             precision=self._precision,
             detector=self._built(DETECTORS, detection),
-            landmarks=Landmarks5(builtin("dlib-sp5")),
+            landmarks=Landmarks5OnDevice(self._precision.device) if self._on_gpu else Landmarks5(),
             describer=(description.name, self._built(DESCRIBERS, description)),
             estimators=self._estimators(FACE_ESTIMATORS, catalogue),
             body_estimators=self._estimators(BODY_ESTIMATORS, catalogue),
@@ -154,13 +178,17 @@ class _Opening:
 
     def _adopted(self, name: str, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
         """The built-in network of a model in an engine that is faster than torch on the CPU; None: torch runs it."""
-        if self._precision.device.type == "cuda":
+        if self._on_gpu:
             return None
         for engine in self._engines:
             if run := engine.adopt(network, example):
                 self._where[name] = engine.where
                 return run
         return None
+
+    @property
+    def _on_gpu(self) -> bool:
+        return self._precision.device.type == "cuda"
 
     def _loaded(self, model: Model) -> Loaded:
         loaded = load(model, self._engines)

@@ -20,13 +20,11 @@ from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Image, SdkParams
 from services.remote_sdk.batcher import Batcher, Pool
 from services.remote_sdk.catalogue import Catalogue
-from services.remote_sdk.decoding.children import decoder
 from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
 from services.remote_sdk.estimators.port import Findings, Informed
-from services.remote_sdk.loading import Models, open_models, where
+from services.remote_sdk.loading import Models, open_decoder, open_models, where
 from services.remote_sdk.stages.chain import WARP_SIZE, Chain, Face, Job, Seen, warp_view
-from services.remote_sdk.stages.decode import Limits
 from services.remote_sdk.stages.surroundings import Surroundings
 from services.remote_sdk.stages.view import BodyView
 
@@ -85,7 +83,7 @@ class Worker:
         self._settings = settings
         self._catalogue = catalogue
         self._threads = settings.workers or os.cpu_count() or 1
-        self._pool = Pool(self._threads, prepare=lambda: torch.set_num_threads(1))
+        self._pool = Pool(self._threads, prepare=self._prepare)
         self._started: _Stages | None = None
         self._decoder: Decoder | None = None
         self.ready = False
@@ -96,17 +94,32 @@ class Worker:
         Raises ENGINE_FAILED with the reason when a model file is missing or damaged, or the device is not there.
         """
         models = await asyncio.to_thread(open_models, self._settings, self._catalogue, self._threads)
-        limits = Limits(self._settings.max_image_bytes, self._settings.max_image_pixels)
-        self._decoder = await asyncio.to_thread(decoder, limits, self._threads)
+        self._decoder = await asyncio.to_thread(open_decoder, self._settings, models.precision.device, self._threads)
         self._started = self._staged(models, self._decoder)
         for name, at in models.where.items():
             RUNS.labels(name, at.provider, at.device, at.precision).set(1)
         self._pool.start()
 
+    def _prepare(self) -> None:
+        """In each compute thread, before its first batch.
+
+        On a GPU each has a stream of its own, or one thread's copies would wait for another's networks. What a stage
+        hands on is complete, because every stage ends with a copy to main memory.
+        """
+        torch.set_num_threads(1)
+        if self._stages.models.precision.device.type == "cuda":
+            torch.cuda.synchronize()  # the models were loaded in another stream
+            torch.cuda.set_stream(torch.cuda.Stream())
+
     async def warm(self) -> None:
-        """Run everything once: the first pass through a network allocates and chooses kernels."""
+        """Run everything once: the first pass through a network allocates and chooses kernels.
+
+        Raises what a network or the decoder raises.
+        """
         started = time.perf_counter()
-        await self.look([Image(filename="warm", data=_grey_jpeg())], SdkParams(), ())
+        [seen] = await self.look([Image(filename="warm", data=_grey_jpeg())], SdkParams(), ())
+        if isinstance(seen, MienError):
+            raise seen
         models = self._stages.models
         name, describer = models.describer
         grey = warp_view(np.full((WARP_SIZE, WARP_SIZE, 3), 128, np.uint8))

@@ -23,7 +23,7 @@ from prometheus_client import Counter, Gauge
 
 from libs.common.errors import Code, MienError
 from services.remote_sdk.decoding.memory import Memory, size_bytes
-from services.remote_sdk.decoding.port import Decoder, Inside
+from services.remote_sdk.decoding.port import Decoder, Encoded, Inside, one_by_one
 from services.remote_sdk.stages.decode import AS_SHOWN, Limits, Picture, Wish, check_size
 
 log = logging.getLogger("mien.sdk")
@@ -104,6 +104,10 @@ class Children:
             raise MienError(Code.BROKEN_IMAGE, f"the decoder gave this picture up: it {reason}") from None
         finally:
             self._idle.put(child)
+
+    def decode_all(self, asked: Sequence[Encoded]) -> list[Picture | MienError]:
+        """See :class:`Decoder`."""
+        return one_by_one(self.decode, asked)
 
     def close(self) -> None:
         """Wait for pictures being decoded, then end the processes."""

@@ -8,7 +8,7 @@ import numpy as np
 import onnxruntime
 from torch import nn
 
-from services.remote_sdk.engines.port import Array, Network, OneByOne, Where, float32
+from services.remote_sdk.engines.port import Array, EngineMissing, Network, OneByOne, Where, float32
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
 
@@ -41,6 +41,8 @@ class OnnxRuntime:
             session = onnxruntime.InferenceSession(content, self._options, providers=self._providers)
         except Exception as wrong:  # the library has no base class of its own errors
             raise BadManifest(f"model {model.name}: ONNX Runtime cannot open {network}: {wrong}") from wrong
+        if self.where.device == "cuda" and _CUDA not in session.get_providers():
+            raise EngineMissing(f"model {model.name}: ONNX Runtime has CUDA and cannot use it here; its log says why")
         lost = set(described.inputs) - {each.name for each in session.get_inputs()}
         lost |= set(described.outputs) - {each.name for each in session.get_outputs()}
         if lost:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from libs.common.wire.estimations import BasicAttributes
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
@@ -28,7 +29,7 @@ class AgeAndSex:
 
     def crop(self, seen: FaceView) -> Pixels:
         box = seen.box.grown(self._grown)
-        return seen.cut(box.squared() if self._square else box, self._net.size).pixels
+        return well_lit(seen.cut(box.squared() if self._square else box, self._net.size).pixels)
 
     def run(self, crops: list[Pixels]) -> list[Findings]:
         outputs = self._net.see(crops)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.networks.frames import Frame, stacked
 from services.remote_sdk.networks.resnet import FaceDescriber
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
@@ -38,11 +39,11 @@ class DlibDescriptor:
         self.version = version
         self._network = network
 
-    def crop(self, seen: FaceView) -> Pixels:
+    def crop(self, seen: FaceView) -> Frame:
         return seen.chip
 
-    def run(self, crops: list[Pixels]) -> list[Vector]:
-        return list(self._network.describe(np.stack(crops)))
+    def run(self, crops: list[Frame]) -> list[Vector]:
+        return list(self._network.describe(stacked(crops, self._network.precision.device)))
 
 
 class ArcFace:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from libs.common.wire.estimations import BasicAttributes
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.networks.frames import in_memory
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
 
@@ -22,7 +23,7 @@ class DlibGender:
         self._net = model.net
 
     def crop(self, seen: FaceView) -> Pixels:
-        return seen.chip[_EDGE:-_EDGE, _EDGE:-_EDGE].copy()
+        return in_memory(seen.chip)[_EDGE:-_EDGE, _EDGE:-_EDGE].copy()
 
     def run(self, crops: list[Pixels]) -> list[Findings]:
         return [_sex(male > female) for female, male in self._net.see(crops)["p"]]

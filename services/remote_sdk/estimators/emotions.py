@@ -8,6 +8,7 @@ from libs.common.wire.estimations import EMOTIONS
 from libs.common.wire.estimations import Emotions as Found
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.stages.crops import Pixels
@@ -28,7 +29,7 @@ class Emotions:
         self._grown = model.option("grown", 1.1)
 
     def crop(self, seen: FaceView) -> Pixels:
-        return seen.cut(seen.box.grown(self._grown).squared(), self._net.size).pixels
+        return well_lit(seen.cut(seen.box.grown(self._grown).squared(), self._net.size).pixels)
 
     def run(self, crops: list[Pixels]) -> list[Findings]:
         return [{"emotions": self._emotions(each)} for each in self._net.see(crops)[self._output]]

@@ -12,6 +12,7 @@ from libs.common.wire.estimations import HeadPose
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.estimators.eyes import Eyes, eyes_of
+from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.view import FaceView
 
@@ -52,7 +53,7 @@ class Gaze:
         return crop._replace(pose=found.get("head_pose", crop.pose))
 
     def run(self, crops: list[Look]) -> list[Findings]:
-        left, right = (np.array([eyes[side].pixels for eyes, _ in crops]) for side in (0, 1))
+        left, right = (np.array([well_lit(eyes[side].pixels) for eyes, _ in crops]) for side in (0, 1))
         # The network's pitch grows as the head bows. Its roll is 0: the eyes were cut out upright.
         angles = np.array([(pose.yaw, -pose.pitch, 0) for _, pose in crops], np.float32)
         # Seen in the mirror, too: the mean is the same for both halves of a face, and better than either.

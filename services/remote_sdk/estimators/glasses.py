@@ -10,6 +10,7 @@ import numpy as np
 from libs.common.wire.estimations import Glasses as Found
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Pixels, around
 from services.remote_sdk.stages.view import FaceView
@@ -47,7 +48,7 @@ class Glasses:
         return seen.cut(strip, self._net.size, angle_deg=math.degrees(math.atan2(down, across))).pixels
 
     def run(self, crops: list[Pixels]) -> list[Findings]:
-        logits = self._net.see(crops)[self._output].reshape(len(crops))
+        logits = self._net.see([well_lit(strip) for strip in crops])[self._output].reshape(len(crops))
         return [{"glasses": self._glasses(logit, strip)} for logit, strip in zip(logits, crops, strict=True)]
 
     def _glasses(self, logit: float, strip: Pixels) -> Found:

@@ -9,6 +9,7 @@ import numpy as np
 from libs.common.wire.estimations import HeadPose as Angles
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
+from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
@@ -40,7 +41,7 @@ class HeadPose:
 
     def crop(self, seen: FaceView) -> Look:
         box = seen.box.grown(self._grown)
-        return Look(seen.cut(box, self._net.size, angle_deg=seen.pose.roll).pixels, seen.pose.roll)
+        return Look(well_lit(seen.cut(box, self._net.size, angle_deg=seen.pose.roll).pixels), seen.pose.roll)
 
     def run(self, crops: list[Look]) -> list[Findings]:
         pixels = [look.pixels for look in crops]

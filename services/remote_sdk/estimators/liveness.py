@@ -18,10 +18,12 @@ from services.remote_sdk.stages.view import FaceView
 
 # How many of 39 genuine faces of the test photos are found real once they are cut out closer, shrunk, blurred, dimmed
 # or burnt out, in parts of those found so in the photos as they are. The others pass for spoofs; spoofs stay spoofs.
+# Faded, and grey as those of infrared cameras: 78 faces.
 _ROOM = ((1.0, 0.25), (1.2, 0.57), (1.5, 0.83), (1.75, 1.0))  # sides of the picture in those of the face's box
 _WIDTH = ((0.0, 0.0), (20.0, 0.77), (30.0, 0.87), (40.0, 1.0))  # of the face in the photo, pixels
 _SHARPNESS = ((0.0, 0.22), (0.1, 0.5), (0.27, 0.84), (0.65, 1.0))  # "blurriness" of the quality
 _EXPOSURE = ((0.0, 0.76), (1.0, 1.0))  # "dark" times "light" of the quality
+_COLOUR = ((0.0, 0.11), (0.03, 0.49), (0.05, 0.67), (0.07, 0.8), (0.09, 0.93), (0.15, 1.0))  # of the face, saturation
 
 
 class Look(NamedTuple):
@@ -86,8 +88,16 @@ def _fitness(seen: FaceView, room: float) -> float:
         _read(_WIDTH, seen.box.width * seen.reduced),
         _read(_SHARPNESS, quality.blurriness),
         _read(_EXPOSURE, quality.dark * quality.light),
+        _read(_COLOUR, _saturation(seen)),
     )
     return round(float(np.prod(parts)), 4)
+
+
+def _saturation(seen: FaceView) -> float:
+    """Of the middle of the face, 0..1: the median of its pixels."""
+    pixels = seen.cut(seen.box.grown(0.8), (32, 32)).pixels.astype(np.float32)
+    most, least = pixels.max(axis=-1), pixels.min(axis=-1)
+    return float(np.median((most - least) / np.maximum(most, 1)))
 
 
 def _read(table: Sequence[tuple[float, float]], at: float) -> float:

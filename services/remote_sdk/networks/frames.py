@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812
@@ -20,6 +22,14 @@ def on_device(frame: Frame, device: torch.device) -> Tensor:
         return frame.to(device)
     tensor = torch.from_numpy(np.require(frame, requirements=["C", "W"]))
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
+
+
+def stacked(frames: Sequence[Frame], device: torch.device) -> Frame:
+    """Frames of one size as one array, (n, h, w, 3); as a tensor on the device where one of them is a tensor."""
+    arrays = [frame for frame in frames if not isinstance(frame, Tensor)]
+    if len(arrays) == len(frames):
+        return np.stack(arrays)
+    return torch.stack([on_device(frame, device) for frame in frames])
 
 
 def in_memory(frame: Frame) -> Pixels:

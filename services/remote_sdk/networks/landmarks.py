@@ -1,17 +1,27 @@
 """Five points of a face: dlib's shape predictor (Kazemi and Sullivan, 2014), for many faces at once."""
 
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 from numpy.typing import NDArray
 
 from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.dlib_format import FormatError, ShapePredictor, read_shape_predictor
+from services.remote_sdk.networks.frames import Frame, Pixels, in_memory
 from services.remote_sdk.networks.similarity import plane
-
-Image = NDArray[np.uint8]
 
 _DEPTH = 4  # decisions from the root of a tree to its leaf
 _SPLITS = 2**_DEPTH - 1
+
+
+class Landmarks(Protocol):
+    """Any number of threads may call it at once."""
+
+    def locate(self, images: Sequence[Frame], rects: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
+        """See :meth:`Landmarks5.locate`."""
+        ...
 
 
 class Landmarks5:
@@ -26,7 +36,7 @@ class Landmarks5:
         self._initial = predictor.initial.reshape(1, -1)
         self._cascades = [_Cascade(predictor, index) for index in range(len(predictor.anchor))]
 
-    def locate(self, images: list[Image], rects: list[NDArray[np.floating]]) -> NDArray[np.float32]:
+    def locate(self, images: Sequence[Frame], rects: Sequence[NDArray[np.floating]]) -> NDArray[np.float32]:
         """Points of the faces of several images.
 
         images: uint8 (h, w, 3), RGB; rects: for every image its face boxes (faces, 4), left, top, right, bottom in
@@ -39,7 +49,7 @@ class Landmarks5:
 
         Raises ValueError when the lists differ in length.
         """
-        counts = [len(boxes) for boxes in rects]
+        pictures, counts = [in_memory(image) for image in images], [len(boxes) for boxes in rects]
         if len(images) != len(counts):
             raise ValueError(f"{len(images)} images, but boxes for {len(counts)}")
         boxes = np.concatenate([np.empty((0, 4)), *(np.reshape(box, (-1, 4)) for box in rects)], dtype=np.float64)
@@ -48,7 +58,7 @@ class Landmarks5:
         faces = [slice(end - count, end) for end, count in zip(ends, counts, strict=True)]
         for cascade in self._cascades:
             at = _pixels(cascade.points(shapes), boxes)
-            grey = [_grey(image, at[:, own]) for image, own in zip(images, faces, strict=True)]
+            grey = [_grey(image, at[:, own]) for image, own in zip(pictures, faces, strict=True)]
             shapes = cascade.grown(shapes, np.concatenate([np.empty((0, at.shape[2]), np.int16), *grey]))
         return _in_image(_plain(shapes.view(np.complex64)), boxes).transpose(1, 2, 0).astype(np.float32)
 
@@ -132,7 +142,7 @@ def _pixels(points: NDArray[np.complex64], boxes: NDArray[np.float64]) -> NDArra
     return np.floor(_in_image(_plain(points), boxes) + 0.5).astype(np.int64)
 
 
-def _grey(image: Image, at: NDArray[np.int64]) -> NDArray[np.int16]:
+def _grey(image: Pixels, at: NDArray[np.int64]) -> NDArray[np.int16]:
     """Grey values at (2, faces, pixels), x and y; 0 outside the image. Only these pixels are converted."""
     height, width = image.shape[:2]
     x, y = at

@@ -38,17 +38,21 @@ class Landmarks5OnDevice:
         if not sum(counts):
             return np.empty((0, 5, 2), np.float32)
         boxes = torch.from_numpy(np.concatenate(rects).astype(np.float64)).to(self._device)
-        faces = _Faces([on_device(image, self._device) for image in images], counts, boxes)
+        return self.points([on_device(image, self._device) for image in images], counts, boxes).cpu().numpy()
+
+    def points(self, images: Sequence[Tensor], counts: Sequence[int], boxes: Tensor) -> Tensor:
+        """As :meth:`locate`, on the device: the boxes of all images, float64 (n, 4), and how many each has."""
+        faces = _Faces(images, counts, boxes)
         shapes = self._initial.expand(len(boxes), -1, -1)
         for cascade in self._cascades:
             shapes = cascade.grown(shapes, faces.grey(cascade.points(shapes)))
-        return faces.in_image(shapes).float().cpu().numpy()
+        return faces.in_image(shapes).float()
 
 
 class _Faces:
     """Boxes in the pixels of all pictures, which lie in one row of memory."""
 
-    def __init__(self, images: list[Tensor], counts: list[int], boxes: Tensor) -> None:
+    def __init__(self, images: Sequence[Tensor], counts: Sequence[int], boxes: Tensor) -> None:
         sizes = np.array([image.shape[:2] for image in images])
         starts = np.cumsum([0, *sizes.prod(1)[:-1]])
         own = np.repeat(np.column_stack([sizes, starts]), counts, axis=0)

@@ -20,7 +20,7 @@ from services.remote_sdk.models.files import ModelFile
 from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks.convolution import folded, module
 from services.remote_sdk.networks.dlib_format import Convolution, FormatError, MmodOptions, read_network
-from services.remote_sdk.networks.frames import Frame, on_device, resized
+from services.remote_sdk.networks.frames import Frame, on_device, resized, stacked
 from services.remote_sdk.networks.precision import Precision, choose
 from services.remote_sdk.networks.pyramid import Canvas, layout
 from services.remote_sdk.networks.suppression import strongest
@@ -97,15 +97,18 @@ class FaceDetector:
                     faces[index] = _faces(boxes, scores, shape, canvas)
         return faces
 
-    def _search(self, images: list[Frame], canvas: Canvas, threshold: float) -> list["_Found"]:
+    def _search(self, images: Sequence[Frame], canvas: Canvas, threshold: float) -> list["_Found"]:
         if min(canvas.height, canvas.width) < self._grid.reach:
             return [_Found(np.empty((0, 4)), np.empty(0))] * len(images)
+        return self._found(self.scores(images, canvas), canvas, threshold)
+
+    def scores(self, images: Sequence[Frame], canvas: Canvas) -> Tensor:
+        """The map of scores, float32 (n, rows, columns), of images of one shape laid out on the canvas."""
         device = self.precision.device
-        pixels = torch.stack([on_device(image, device) for image in images]).permute(0, 3, 1, 2)
+        pixels = on_device(stacked(images, device), device).permute(0, 3, 1, 2)
         tile = canvas.tiles[0]
         first = resized(pixels, tile.height, tile.width).float().sub_(self._mean)
-        scores = self._net(canvas.paint(first, self.precision.dtype))[:, 0].float()
-        return self._found(scores, canvas, threshold)
+        return self._net(canvas.paint(first, self.precision.dtype))[:, 0].float()
 
     def _found(self, scores: Tensor, canvas: Canvas, threshold: float) -> list["_Found"]:
         """The boxes of every picture, from their maps of scores (n, rows, columns); they leave the device together."""

@@ -12,11 +12,12 @@ import numpy as np
 from libs.common.errors import Code, MienError
 from libs.common.wire.estimations import HeadPose, Rect
 from libs.common.wire.sdk import Image, SdkParams
-from services.remote_sdk.decoding.port import Decoder
+from services.remote_sdk.decoding.port import Decoded, Decoder, Encoded
 from services.remote_sdk.detectors.port import Detection, Detector
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.networks.chip import face_chips, template
-from services.remote_sdk.networks.landmarks import Landmarks5
+from services.remote_sdk.networks.frames import in_memory
+from services.remote_sdk.networks.landmarks import Landmarks
 from services.remote_sdk.stages.bodies import (
     WARP_HEIGHT,
     WARP_WIDTH,
@@ -126,7 +127,7 @@ class Chain:
     """
 
     detector: Detector
-    landmarks: Landmarks5
+    landmarks: Landmarks
     decoder: Decoder
     croppers: Mapping[str, Cropper] = field(default_factory=dict)
     for_warps: frozenset[str] = frozenset()
@@ -138,14 +139,18 @@ class Chain:
         """What each picture gave, or why it gave nothing: IMAGE_TOO_LARGE, CONTENT_MISMATCH, BROKEN_IMAGE,
         BAD_IMAGE_SIZE for a warp, SEVERAL_FACES, SEVERAL_BODIES, TOO_MANY boxes. In pictures of one size faces are
         sought together."""
-        outcomes: dict[int, Seen | Exception] = {}
-        pictures: dict[int, Picture] = {}
-        for number, job in enumerate(jobs):
-            try:
-                pictures[number] = self._decode(job)
-            except MienError as error:
-                outcomes[number] = error
-        boxes = self._detect([(jobs[number], picture.pixels) for number, picture in pictures.items()])
+        outcomes: dict[int, Seen | Exception] = {n: wrong for n, job in enumerate(jobs) if (wrong := _too_many(job))}
+        asked = [number for number in range(len(jobs)) if number not in outcomes]
+        decoded = self.decoder.decode_all([self._encoded(jobs[number]) for number in asked])
+        pictures: dict[int, Decoded] = {}
+        for number, picture in zip(asked, decoded, strict=True):
+            if isinstance(picture, MienError):
+                outcomes[number] = picture
+            elif unfit := _unfit(jobs[number], picture):
+                outcomes[number] = unfit
+            else:
+                pictures[number] = picture
+        boxes = self._detect([(jobs[number], picture) for number, picture in pictures.items()])
         for (number, picture), found in zip(pictures.items(), boxes, strict=True):
             try:
                 outcomes[number] = self._examine(jobs[number], picture, found)
@@ -153,34 +158,26 @@ class Chain:
                 outcomes[number] = error
         return [outcomes[number] for number in range(len(jobs))]
 
-    def _decode(self, job: Job) -> Picture:
-        image, params = job.image, job.params
-        if len(image.face_bounding_boxes or []) > MAX_BOXES:
-            raise MienError(
-                Code.TOO_MANY, f"{len(image.face_bounding_boxes or [])} boxes; a picture may have {MAX_BOXES}"
-            )
+    def _encoded(self, job: Job) -> Encoded:
         wish = Wish(
-            upright=bool(params.use_exif_info),
-            with_exif=bool(params.extract_exif),
+            upright=bool(job.params.use_exif_info),
+            with_exif=bool(job.params.extract_exif),
             long_side=self.reduce_to if _only_faces(job) else None,
         )
-        picture = self.decoder.decode(image.data, image.content_type, wish)
-        if params.image_type in WARPS:
-            _check_warp(picture.pixels, params.image_type)
-        return picture
+        return Encoded(job.image.data, job.image.content_type, wish)
 
-    def _detect(self, pictures: list[tuple[Job, Pixels]]) -> list[list[Detection]]:
+    def _detect(self, pictures: list[tuple[Job, Decoded]]) -> list[list[Detection]]:
         """The boxes of every picture; none where there is nothing to search for."""
         boxes: list[list[Detection]] = [[] for _ in pictures]
         whole = []
-        for number, (job, pixels) in enumerate(pictures):
+        for number, (job, picture) in enumerate(pictures):
             if job.params.image_type != RAW or not job.params.detect_face:
                 continue
             if job.image.face_bounding_boxes:
-                boxes[number] = self._detect_in(pixels, job.image.face_bounding_boxes)
+                boxes[number] = self._detect_in(picture.pixels, job.image.face_bounding_boxes)
             else:
                 whole.append(number)
-        found = self.detector.detect([pictures[number][1] for number in whole])
+        found = self.detector.detect([pictures[number][1].frame for number in whole])
         for number, faces in zip(whole, found, strict=True):
             boxes[number] = faces
         return boxes
@@ -192,23 +189,23 @@ class Chain:
         best = (_best_in(crop, boxes) for crop, boxes in zip(crops, found, strict=True))
         return [box for box in best if box]
 
-    def _examine(self, job: Job, picture: Picture, found: list[Detection]) -> Seen:
-        params, pixels = job.params, picture.pixels
+    def _examine(self, job: Job, picture: Decoded, found: list[Detection]) -> Seen:
+        params = job.params
         if params.image_type == FACE_WARP:
-            return Seen(picture.exif, [Sighting(self._face_of_warp(job, pixels), None)], Around())
+            return Seen(picture.exif, [Sighting(self._face_of_warp(job, picture.pixels), None)], Around())
         if params.image_type == BODY_WARP:
-            return Seen(picture.exif, [Sighting(None, self._body_of_warp(job, pixels))], Around())
-        search = self.surroundings.search(pixels)
-        around = search.around(params, lambda: self._every_face(job, pixels, found))
+            return Seen(picture.exif, [Sighting(None, self._body_of_warp(job, picture.pixels))], Around())
+        search = self.surroundings.search(picture)
+        around = search.around(params, lambda: self._every_face(job, picture, found))
         return Seen(picture.exif, self._people(job, picture, found, search), around)
 
-    def _every_face(self, job: Job, pixels: Pixels, found: list[Detection]) -> list[Detection]:
+    def _every_face(self, job: Job, picture: Decoded, found: list[Detection]) -> list[Detection]:
         """All of a picture, also where none or only some of them were asked for."""
         if job.params.detect_face and not job.image.face_bounding_boxes:
             return found
-        return self.detector.detect([pixels])[0]
+        return self.detector.detect([picture.frame])[0]
 
-    def _people(self, job: Job, picture: Picture, found: list[Detection], search: Search) -> list[Sighting]:
+    def _people(self, job: Job, picture: Decoded, found: list[Detection], search: Search) -> list[Sighting]:
         """The faces and bodies that the policy lets through. The best of those whose body shows a face is who has the
         best face; with policy 0 there may be one face and one body, which need not belong together."""
         policy = job.params.multiface_policy
@@ -227,7 +224,7 @@ class Chain:
         ]
         return paired_off + [Sighting(None, self._body(job, picture.pixels, each.found)) for each in alone]
 
-    def _faces(self, job: Job, picture: Picture, boxed: list[_Boxed]) -> list[Face]:
+    def _faces(self, job: Job, picture: Decoded, boxed: list[_Boxed]) -> list[Face]:
         if picture.reduced > 1 and any(_side(each.found) < _CHIP_SIDE for each in boxed):
             boxed = [_Boxed.of(_enlarged(each.found, picture.reduced)) for each in boxed]
             wish = Wish(upright=bool(job.params.use_exif_info))
@@ -235,15 +232,15 @@ class Chain:
         views = self._views(picture, [each.found for each in boxed])
         return [self._face(job, one, view) for one, view in zip(boxed, views, strict=True)]
 
-    def _views(self, picture: Picture, found: list[Detection]) -> list[FaceView]:
+    def _views(self, picture: Decoded, found: list[Detection]) -> list[FaceView]:
         if not found:
             return []
-        pixels = picture.pixels
-        corners = self.landmarks.locate([pixels], [np.array([_landmark_box(each) for each in found])])
-        chips = face_chips(pixels, corners, CHIP_SIZE, CHIP_PADDING)
+        corners = self.landmarks.locate([picture.frame], [np.array([_landmark_box(each) for each in found])])
+        chips = face_chips(picture.frame, corners, CHIP_SIZE, CHIP_PADDING)
+        qualities = [measure(chip) for chip in in_memory(chips)]
         return [
-            FaceView(pixels, _box(face), five, face.points, chip, measure(chip), head_pose(five), picture.reduced)
-            for face, five, chip in zip(found, corners, chips, strict=True)
+            FaceView(picture, _box(face), five, face.points, chip, quality, head_pose(five))
+            for face, five, chip, quality in zip(found, corners, chips, qualities, strict=True)
         ]
 
     def _face(self, job: Job, boxed: _Boxed, view: FaceView) -> Face:
@@ -286,13 +283,23 @@ class Chain:
         return {name: self.body_croppers[name] for name in job.wanted if name in self.body_croppers}
 
 
-def _check_warp(pixels: Pixels, image_type: int) -> None:
-    """Raises BAD_IMAGE_SIZE for a picture that cannot be a warp."""
-    what, width, height = WARPS[image_type]
-    if pixels.shape[:2] != (height, width):
-        raise MienError(
-            Code.BAD_IMAGE_SIZE, f"{pixels.shape[1]} x {pixels.shape[0]} pixels; {what} has {width} x {height}"
-        )
+def _too_many(job: Job) -> MienError | None:
+    """What is wrong with a job of more hints than a picture may have."""
+    count = len(job.image.face_bounding_boxes or [])
+    if count <= MAX_BOXES:
+        return None
+    return MienError(Code.TOO_MANY, f"{count} boxes; a picture may have {MAX_BOXES}")
+
+
+def _unfit(job: Job, picture: Decoded) -> MienError | None:
+    """What is wrong with a picture that is to be a warp and cannot be one."""
+    if job.params.image_type not in WARPS:
+        return None
+    what, *size = WARPS[job.params.image_type]
+    height, width = picture.frame.shape[:2]
+    if size == [width, height]:
+        return None
+    return MienError(Code.BAD_IMAGE_SIZE, f"{width} x {height} pixels; {what} has {size[0]} x {size[1]}")
 
 
 def warp_view(pixels: Pixels) -> FaceView:
@@ -300,7 +307,8 @@ def warp_view(pixels: Pixels) -> FaceView:
     edge = (WARP_SIZE - CHIP_SIZE) // 2
     chip = np.ascontiguousarray(pixels[edge:-edge, edge:-edge])
     corners = template(WARP_SIZE, WARP_PADDING).astype(np.float32)
-    return FaceView(pixels, box_of(corners), corners, None, chip, measure(chip), HeadPose(pitch=0, roll=0, yaw=0))
+    pose = HeadPose(pitch=0, roll=0, yaw=0)
+    return FaceView(Picture(pixels), box_of(corners), corners, None, chip, measure(chip), pose)
 
 
 class _Boxed(NamedTuple):
@@ -374,7 +382,7 @@ def _findings(job: Job, view: FaceView) -> Findings:
 
 def _fitness(boxed: _Boxed, view: FaceView) -> float:
     points = view.corners
-    height, width = view.pixels.shape[:2]
+    height, width = view.picture.frame.shape[:2]
     return score(
         view.quality,
         eyes_px=float(np.linalg.norm(points[0] + points[1] - points[2] - points[3])) / 2 * view.reduced,

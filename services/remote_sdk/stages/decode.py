@@ -21,6 +21,8 @@ Pixels = NDArray[np.uint8]
 # Pillow's names of the formats in PICTURES, and no other: each is one more parser of hostile bytes.
 _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")
 _MAGIC_BYTES = 64  # more than any format needs to be known by
+_JPEG_APP1, _JPEG_SCAN, _JPEG_END = b"\xff\xe1", b"\xff\xda", b"\xff\xd9"
+_JPEG_TAIL = 1024  # bytes in which the end lies: cameras pad what they write
 _EXIF_ENTRIES, _EXIF_TEXT, _EXIF_ITEMS = 200, 256, 32
 
 
@@ -40,6 +42,11 @@ class Picture:
     pixels: Pixels
     exif: dict[str, Any] | None = None
     reduced: int = 1
+
+    @property
+    def frame(self) -> Pixels:
+        """What networks look at: the pixels."""
+        return self.pixels
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,53 @@ def decode(
         else:
             reduced, pixels = 1, _pixels(data, header)
         return Picture(_placed(turn(pixels) if turn else pixels, into), exif, reduced)
+
+
+@dataclass(frozen=True)
+class PlainJpeg:
+    """A JPEG of 8-bit grey or YCbCr. ``data``: without EXIF, which some decoders obey and others do not. ``turn``: its
+    orientation that is still to be applied, None for upright."""
+
+    data: bytes
+    turn: int | None
+    exif: dict[str, Any] | None
+
+
+def plain_jpeg(data: bytes, content_type: str | None, limits: Limits, wish: Wish) -> PlainJpeg | None:
+    """What a JPEG of 8-bit grey or YCbCr that has an end says of itself; None for every other picture.
+
+    Nothing is decoded: only Python reads the bytes. Raises what :func:`decode` raises of sizes and types.
+    """
+    check_size(data, limits)
+    _check_type(data, content_type)
+    if sniff(data[:_MAGIC_BYTES]) != "image/jpeg" or _JPEG_END not in data[-_JPEG_TAIL:]:
+        return None
+    with _opened(data) as header:
+        _check_pixels(header, limits)
+        bare = _without_exif(data)
+        if bare is None or not _is_grey_or_ycbcr(header):
+            return None
+        turn = _turn_left(header, _orientation(header), upright=wish.upright)
+        return PlainJpeg(bare, turn if turn in _ORIENTATIONS else None, read_exif(header) if wish.with_exif else None)
+
+
+def _is_grey_or_ycbcr(header: Any) -> bool:
+    """Not told apart from RGB, which Pillow calls both, by every decoder. By libjpeg's rules."""
+    numbers = [component[0] for component in header.layer]
+    return header.mode == "L" or (numbers == [1, 2, 3] and header.info.get("adobe_transform", 1) == 1)
+
+
+def _without_exif(jpeg: bytes) -> bytes | None:
+    """A JPEG without its APP1 segments (ITU T.81, B.1.1.4); None where other bytes lie between the segments."""
+    kept, at = [jpeg[:2]], 2
+    while (marker := jpeg[at : at + 2]) != _JPEG_SCAN:
+        length = 2 + int.from_bytes(jpeg[at + 2 : at + 4])
+        if marker[:1] != b"\xff" or length < 4:
+            return None
+        if marker != _JPEG_APP1:
+            kept.append(jpeg[at : at + length])
+        at += length
+    return b"".join([*kept, jpeg[at:]])
 
 
 def check_size(data: bytes | memoryview, limits: Limits) -> None:

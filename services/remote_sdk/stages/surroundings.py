@@ -8,10 +8,11 @@ from typing import Any
 
 from libs.common.wire.estimations import People, Rect
 from libs.common.wire.sdk import SdkParams
+from services.remote_sdk.decoding.port import Decoded
 from services.remote_sdk.detectors.port import Detection, Detector
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.networks.frames import Frame
 from services.remote_sdk.stages.bodies import edges, persons, rect_of, view_of
-from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.pairing import paired
 from services.remote_sdk.stages.view import BodyView
 
@@ -65,17 +66,17 @@ class Surroundings:
     detectors: Mapping[str, Detector] = field(default_factory=dict)
     croppers: Mapping[str, tuple[str, Cropper]] = field(default_factory=dict)
 
-    def search(self, pixels: Pixels) -> Search:
-        """The search of one picture, uint8 (h, w, 3)."""
-        return Search(self, pixels)
+    def search(self, picture: Decoded) -> Search:
+        """The search of one picture."""
+        return Search(self, picture)
 
 
 class Search:
     """One picture; a detector that fills several slots looks at it once."""
 
-    def __init__(self, around: Surroundings, pixels: Pixels) -> None:
+    def __init__(self, around: Surroundings, picture: Decoded) -> None:
         self._around = around
-        self._pixels = pixels
+        self._picture = picture
         self._found: dict[int, list[Detection]] = {}
 
     def bodies(self) -> list[Detection]:
@@ -88,7 +89,7 @@ class Search:
             objects=self._objects() if params.estimate_objects else None,
             vehicles=self._vehicles() if params.estimate_vehicles else None,
             plates=self._plates(params.plate_boxes) if params.estimate_plates else None,
-            whole=self._thing(_all_of(self._pixels), "image_tags") if params.estimate_tags else None,
+            whole=self._thing(_all_of(self._picture.frame), "image_tags") if params.estimate_tags else None,
         )
 
     def _detected(self, slot: str) -> list[Detection]:
@@ -97,7 +98,7 @@ class Search:
         if detector is None:
             return []
         if id(detector) not in self._found:
-            [self._found[id(detector)]] = detector.detect([self._pixels])
+            [self._found[id(detector)]] = detector.detect([self._picture.frame])
         return self._found[id(detector)]
 
     def _people(self, faces: Sequence[Detection], params: SdkParams) -> People:
@@ -119,10 +120,10 @@ class Search:
 
     def _plates(self, boxes: Sequence[Rect] | None) -> list[Thing]:
         """In the regions the caller names; without any, in the whole picture if it has the shape of a plate."""
-        height, width = self._pixels.shape[:2]
+        height, width = self._picture.frame.shape[:2]
         if boxes is None:
             is_plate = _PLATE[0] <= width / height <= _PLATE[1]
-            return [self._thing(_all_of(self._pixels), "plate_text")] if is_plate else []
+            return [self._thing(_all_of(self._picture.frame), "plate_text")] if is_plate else []
         regions = [_of_rect(box) for box in boxes]
         seen = [
             each for each in regions if each.left < width and each.top < height and min(each.right, each.bottom) >= 0
@@ -133,7 +134,7 @@ class Search:
         crops = {}
         if slot and slot in self._around.croppers:
             name, crop = self._around.croppers[slot]
-            crops[name] = crop(view_of(self._pixels, found))
+            crops[name] = crop(view_of(self._picture.pixels, found))
         return Thing(rect_of(found), found.score, found.label, crops)
 
 
@@ -148,8 +149,8 @@ def asks_around(params: SdkParams) -> bool:
     )
 
 
-def _all_of(pixels: Pixels) -> Detection:
-    height, width = pixels.shape[:2]
+def _all_of(frame: Frame) -> Detection:
+    height, width = frame.shape[:2]
     return Detection(0, 0, width - 1, height - 1, 1.0)
 
 

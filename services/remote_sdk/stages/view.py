@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.wire.estimations import HeadPose, Quality
+from services.remote_sdk.decoding.port import Decoded
+from services.remote_sdk.networks.frames import Frame
 from services.remote_sdk.stages.crops import Box, Cut, Pixels, aligned, around, cut
 
 Points = NDArray[np.float32]
@@ -24,22 +26,31 @@ ARCFACE = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], 
 class FaceView:
     """A face in its picture.
 
-    ``pixels``: the whole picture, uint8 (h, w, 3), RGB. ``box``: forehead to chin and cheek to cheek.
-    ``corners``: float32 (5, 2), dlib's five points: outer and inner corner of the eye on the right of the picture, the
-    same of the left one, the base of the nose. ``points``: eyes (left of the picture first), tip of the nose, corners
-    of the mouth, where the detector gives them. ``chip``: uint8 (150, 150, 3), aligned. ``quality``: of the chip.
-    ``pose``: by geometry from the corners; 0 for a warp, of which it is not known. ``reduced``: how many pixels of the
-    photo one of ``pixels`` stands for along each side; cuts know where they lie in the photo.
+    ``picture``: the whole of it. ``box``: forehead to chin and cheek to cheek. ``corners``: float32 (5, 2), dlib's five
+    points: outer and inner corner of the eye on the right of the picture, the same of the left one, the base of the
+    nose. ``points``: eyes (left of the picture first), tip of the nose, corners of the mouth, where the detector gives
+    them. ``chip``: uint8 (150, 150, 3), aligned, where networks look at it. ``quality``: of the chip. ``pose``: by
+    geometry from the corners; 0 for a warp, of which it is not known. Cuts know where they lie in the photo, also where
+    the picture is a reduced one.
     """
 
-    pixels: Pixels
+    picture: Decoded
     box: Box
     corners: Points
     points: Points | None
-    chip: Pixels
+    chip: Frame
     quality: Quality
     pose: HeadPose
-    reduced: int = 1
+
+    @property
+    def pixels(self) -> Pixels:
+        """The whole picture in main memory, uint8 (h, w, 3), RGB."""
+        return self.picture.pixels
+
+    @property
+    def reduced(self) -> int:
+        """How many pixels of the photo one of ``pixels`` stands for along each side."""
+        return self.picture.reduced
 
     @property
     def eyes(self) -> Points:

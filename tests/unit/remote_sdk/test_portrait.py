@@ -7,6 +7,7 @@ import pytest
 
 from libs.common.wire.estimations import HeadPose
 from services.remote_sdk.stages.crops import Box
+from services.remote_sdk.stages.decode import Picture
 from services.remote_sdk.stages.portrait import portrait
 from services.remote_sdk.stages.quality import measure
 from services.remote_sdk.stages.view import FaceView
@@ -20,7 +21,7 @@ def view(pixels: np.ndarray, at: tuple[int, int] = (300, 300), zoom: float = 1.0
     corners = (np.array(at) + CORNERS * zoom).astype(np.float32)
     chip = np.full((150, 150, 3), 128, np.uint8)
     pose = HeadPose(pitch=0, roll=0, yaw=0)
-    return FaceView(pixels, Box(0, 0, 1, 1), corners, None, chip, measure(chip), pose)
+    return FaceView(Picture(pixels), Box(0, 0, 1, 1), corners, None, chip, measure(chip), pose)
 
 
 def wall(colour: tuple[int, int, int] = (230, 230, 220), width: int = 600, height: int = 800) -> np.ndarray:

@@ -15,6 +15,7 @@ from libs.common.wire.sdk import SdkParams
 from services.remote_sdk.detectors.fastestdet import FastestDet
 from services.remote_sdk.kinds import THING_ESTIMATORS
 from services.remote_sdk.stages.crops import Box
+from services.remote_sdk.stages.decode import Picture
 from services.remote_sdk.stages.surroundings import Around, Surroundings, Thing
 from services.remote_sdk.stages.view import BodyView
 from tests import labels
@@ -43,7 +44,7 @@ def surroundings() -> Surroundings:
 
 
 def around(pixels: np.ndarray, **params: Any) -> Around:
-    return surroundings().search(pixels).around(SdkParams(**params), list)
+    return surroundings().search(Picture(pixels)).around(SdkParams(**params), list)
 
 
 def found(things: list[Thing] | None, slot: str) -> list[dict[str, Any]]:
@@ -169,7 +170,7 @@ def test_what_fills_several_slots_looks_once() -> None:
     one = Counting()
     search = Surroundings(
         dict.fromkeys(("body_detection", "people_count", "objects", "vehicle_detection"), one)
-    ).search(np.zeros((9, 9, 3), np.uint8))
+    ).search(Picture(np.zeros((9, 9, 3), np.uint8)))
     asked = SdkParams(estimate_people_count=1, estimate_objects=1, estimate_vehicles=1)
     seen = search.around(asked, list)
     assert (search.bodies(), seen.objects, seen.vehicles, calls) == ([], [], [], 1)

@@ -11,6 +11,7 @@ from PIL import ImageDraw
 
 from libs.common.wire.estimations import MASKS, Mask
 from services.remote_sdk.stages.chain import warp_view
+from services.remote_sdk.stages.decode import Picture
 from services.remote_sdk.stages.view import FaceView
 from tests.photos import shared
 from tests.unit.remote_sdk.estimators.views import everyone, face, found, seen_in, views, warp_of
@@ -30,7 +31,7 @@ def covered(view: FaceView, colour: tuple[int, int, int]) -> FaceView:
     wide, high = 0.05 * box.width, 0.1 * box.height
     cloth = (box.left - wide, box.top + 0.55 * box.height, box.right + wide, box.bottom + high)
     ImageDraw.Draw(picture).rectangle(cloth, fill=colour)
-    return replace(view, pixels=np.asarray(picture))
+    return replace(view, picture=Picture(np.asarray(picture)))
 
 
 def test_bare_faces_are_bare_and_a_masked_one_is_masked() -> None:
