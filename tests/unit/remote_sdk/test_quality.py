@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image, ImageFilter
 
 from libs.common.wire.estimations import HeadPose, Quality, Rect
+from services.remote_sdk.networks.chip import face_chips
 from services.remote_sdk.stages.chain import Face
 from services.remote_sdk.stages.quality import measure, part_inside, score
 from tests.photos import astronaut_jpeg, grace_hopper_jpeg
@@ -50,6 +52,21 @@ def test_blur_lowers_sharpness_and_nothing_else(face: Face) -> None:
     blurred = [changed(face, lambda chip, r=r: chip.filter(ImageFilter.GaussianBlur(r))) for r in (0, 1, 2, 3, 5)]
     assert falls([quality.blurriness for quality in blurred])
     assert all(quality.dark > 0.9 and quality.light > 0.9 for quality in blurred)
+
+
+@PORTRAITS
+def test_a_face_blurred_beyond_recognition_does_not_pass_for_sharp_by_the_noise_of_its_compression(
+    face: Face, photo: Photo
+) -> None:
+    def sharpness(part: float) -> float:
+        """Of the face in a photo that is blurred by a part of its width."""
+        kept = io.BytesIO()
+        picture(photo()).filter(ImageFilter.GaussianBlur(part * face.rect.width)).save(kept, "JPEG", quality=75)
+        assert face.landmarks is not None
+        return measure(face_chips(np.asarray(Image.open(kept)), face.landmarks[None])[0]).blurriness
+
+    assert sharpness(0) > 0.85
+    assert max(sharpness(part) for part in (0.04, 0.1, 0.15, 0.2)) < 0.3
 
 
 @PORTRAITS
