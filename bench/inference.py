@@ -1,7 +1,7 @@
 """Our face networks beside dlib's own, on one thread: ``python -m bench.inference [rounds] [--device cuda]``.
 
 On the CPU the whole path of a photo follows (``bench/whole_photo.py``) where ``MIEN_MODELS_DIR`` has its models. On a
-GPU, descriptors and frames a second, beside the largest rate of products of matrices that was measured there.
+GPU ``bench/on_gpu.py`` is all of it.
 
 Every round runs all contenders of a comparison one after the other, so that whatever else the machine does hits them
 alike. Printed are median, fastest and slowest round, and how many times faster than the first line the median is.
@@ -26,9 +26,8 @@ import numpy as np
 import torch
 from PIL import Image
 from skimage.data import astronaut
-from torch.profiler import ProfilerActivity, profile
 
-from bench import whole_photo
+from bench import on_gpu, whole_photo
 from libs.common.settings import SdkSettings
 from services.remote_sdk.models.library import Library, builtin
 from services.remote_sdk.networks.chip import face_chips
@@ -38,7 +37,6 @@ from services.remote_sdk.networks.precision import DeviceMissing, choose
 from services.remote_sdk.networks.resnet import FaceDescriber
 
 Run = Callable[[], object]
-_DESCRIPTOR_FLOP = 0.5417e9  # of one face: twice the multiplications of its convolutions
 SLOW_ROUNDS = 3  # of what takes dlib 20 s
 
 
@@ -52,7 +50,10 @@ class Comparison:
 
 def main(rounds: int, device: str) -> None:
     if device == "cuda":
-        _on_gpu(rounds)
+        try:
+            on_gpu.measure(rounds, "cuda")
+        except DeviceMissing as missing:
+            raise SystemExit(f"--device cuda: {missing}") from missing
         return
     torch.set_num_threads(1)
     print(f"torch {torch.__version__}, dlib {dlib.__version__}, {choose('cpu')}, 1 thread, {rounds} rounds")
@@ -63,45 +64,6 @@ def main(rounds: int, device: str) -> None:
         asyncio.run(whole_photo.main(rounds))
     else:
         print("\nwhole photo: not run, yunet is not installed (MIEN_MODELS_DIR)")
-
-
-def _on_gpu(rounds: int) -> None:
-    try:
-        precision = choose("cuda")
-    except DeviceMissing as missing:
-        raise SystemExit(f"--device cuda: {missing}") from missing
-    print(f"torch {torch.__version__}, {torch.cuda.get_device_name()}, {precision}, {rounds} rounds")
-    matrix = torch.ones(8192, 8192, device="cuda", dtype=precision.dtype)
-    peak = 2 * 8192**3 / _gpu_seconds(lambda: matrix @ matrix, rounds)
-    print(f"  products of matrices: {peak / 1e12:.0f} TFLOP/s")
-    describer, chips = FaceDescriber(precision), torch.from_numpy(np.stack([_face_chip()] * 1024)).cuda()
-    describe: Run = lambda: describer.describe(chips)  # noqa: E731 (timed and then watched)
-    rate = 1024 / _gpu_seconds(describe, rounds)
-    share = 100 * rate * _DESCRIPTOR_FLOP / peak
-    print(f"  descriptors: {rate:.0f}/s, {share:.1f} % of that (bar: 50000/s); GPU busy {_busy(describe):.0%}")
-    detector = FaceDetector(precision)
-    frames = [np.asarray(Image.fromarray(astronaut()).resize((1920, 1080)))] * 8
-    detect: Run = lambda: detector.detect(frames)  # noqa: E731
-    rate = 8 / _gpu_seconds(detect, rounds)
-    print(f"  1080p frames: {rate:.0f}/s (bar: 300/s); GPU busy {_busy(detect):.0%}")
-
-
-def _gpu_seconds(run: Run, rounds: int) -> float:
-    """Median; the device has finished when the clock is read."""
-
-    def finished() -> None:
-        run()
-        torch.cuda.synchronize()
-
-    finished()
-    return statistics.median(_seconds(finished) for _ in range(rounds))
-
-
-def _busy(run: Run) -> float:
-    """The share of the time of one run in which the device computes or copies, 0..1."""
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        seconds = _seconds(run)
-    return sum(each.self_device_time_total for each in seen.key_averages()) / 1e6 / seconds
 
 
 def _descriptors(rounds: int) -> list[Comparison]:

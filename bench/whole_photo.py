@@ -94,7 +94,7 @@ async def _stages(worker: Worker, data: bytes, rounds: int) -> None:
     taken: dict[str, list[tuple[float, float]]] = {}
     runs = {name: _in_thread(run) for name, run in _bare(data).items()}
     for _ in range(rounds):
-        for name, run in {**runs, "ours, whole": lambda: _one(worker, data)}.items():
+        for name, run in {**runs, "ours, whole": lambda: one_face(worker, data)}.items():
             taken.setdefault(name, []).append(await _timed(run))
     middle = {name: np.median(seconds, axis=0) for name, seconds in taken.items()}
     for name, (wall, processor) in middle.items():
@@ -211,7 +211,8 @@ def _opencv(data: bytes) -> dict[str, Run]:
     return {"OpenCV: imdecode, FaceDetectorYN, warp; ORT MobileFaceNet": run}
 
 
-async def _one(worker: Worker, data: bytes) -> None:
+async def one_face(worker: Worker, data: bytes) -> None:
+    """One photo through the worker, from bytes to descriptor."""
     [seen] = await worker.look([Image(filename="photo", data=data)], SdkParams(), (), describe=True)
     if isinstance(seen, Exception) or len(seen.faces) != 1:
         raise SystemExit(f"one face is in the photo, not {seen}")
@@ -221,10 +222,11 @@ async def _one(worker: Worker, data: bytes) -> None:
 async def _callers(worker: Worker, data: bytes, rounds: int) -> None:
     print("  whole photos by callers at once:")
     for count in CALLERS:
-        print(f"    {count:3}: {await _taken(lambda: _one(worker, data), count, 4 * max(rounds, count))}")
+        print(f"    {count:3}: {await at_once(lambda: one_face(worker, data), count, 4 * max(rounds, count))}")
 
 
-async def _taken(once: Callable[[], Any], callers: int, total: int) -> Taken:
+async def at_once(once: Callable[[], Any], callers: int, total: int) -> Taken:
+    """How many callers at once fare who together do something so many times."""
     times: list[float] = []
 
     async def caller() -> None:
@@ -246,7 +248,7 @@ async def _descriptors(worker: Worker, rounds: int) -> None:
         raise seen
     chips = np.stack([next(iter(seen.faces[0].crops.values()))] * 32)
     runs: dict[str, Callable[[], Any]] = {
-        "ours, 32 callers": lambda: _taken(lambda: worker.describe(seen.faces), 32, _FACES),
+        "ours, 32 callers": lambda: at_once(lambda: worker.describe(seen.faces), 32, _FACES),
         "torch, batches of 32": _batches(FaceDescriber(choose("cpu")).describe, chips),
         "OpenVINO, batches of 32": _batches(_resnet_in_openvino(), chips),
     }
@@ -311,7 +313,7 @@ async def alone() -> None:
     await asyncio.to_thread(sys.stdin.readline)
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < 10:
-        await asyncio.gather(*(_one(worker, data) for _ in range(8)))
+        await asyncio.gather(*(one_face(worker, data) for _ in range(8)))
         count += 8
     print(count / (time.perf_counter() - started))
     await worker.stop()
@@ -322,7 +324,7 @@ async def memory(photos: int) -> None:
     worker = await _started()
     data = photo()
     for number in range(0, photos, 8):
-        await asyncio.gather(*(_one(worker, data) for _ in range(8)))
+        await asyncio.gather(*(one_face(worker, data) for _ in range(8)))
         if number % (photos // 10) < 8:
             print(f"{number + 8:7} photos: {_resident_mb():.0f} MB")
     await worker.stop()

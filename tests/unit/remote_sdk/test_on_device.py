@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image as Pillow
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from bench import on_gpu
 from libs.common.errors import Code, MienError
 from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Image, SdkParams
@@ -247,3 +248,13 @@ def test_points_and_chips_are_computed_where_the_picture_is() -> None:
     assert isinstance(chips, torch.Tensor)
     assert (chips.device.type, chips.dtype, tuple(chips.shape)) == ("cuda", torch.uint8, (2, 150, 150, 3))
     assert resized(frame().permute(2, 0, 1)[None], 240, 320).dtype == torch.uint8  # type: ignore[union-attr]
+
+
+def test_what_is_measured_on_a_gpu_can_be_run(capsys: pytest.CaptureFixture[str]) -> None:
+    on_gpu.measure(1, "cpu", on_gpu.Sizes(matrix=64, chips=2, frames=1, callers=(2,)))
+    printed = capsys.readouterr().out
+    assert printed.count("face/s") == 2
+    assert printed.count("frame/s") == 2
+    assert "JPEGs decoded by: processes" in printed
+    assert printed.count("p99") == 1
+    assert printed.count("not run: ") == 2  # the CPU as a device decodes nothing
