@@ -90,7 +90,7 @@ def test_what_a_spoof_shows_does_not_go_away_when_it_fills_the_picture() -> None
             assert said(seen_again(cut_out(spoof, sides))) == "spoof"
 
 
-@pytest.mark.parametrize("how", ["blurred", "cut out", "shrunk", "dimmed"])
+@pytest.mark.parametrize("how", ["blurred", "cut out", "shrunk", "dimmed", "grey"])
 def test_the_quality_falls_with_what_hides_whether_somebody_is_real(how: str) -> None:
     view = face(PORTRAIT)
     picture = Pillow.fromarray(view.pixels)
@@ -102,6 +102,7 @@ def test_the_quality_falls_with_what_hides_whether_somebody_is_real(how: str) ->
             (int(picture.width * smaller), int(picture.height * smaller)), Pillow.Resampling.BOX
         ),
         "dimmed": lambda: picture.point(lambda value: value * 0.2),
+        "grey": lambda: picture.convert("L").convert("RGB"),
     }[how]
     poor = seen_again(spoilt())
     assert estimated(view).estimations.quality > 0.9
