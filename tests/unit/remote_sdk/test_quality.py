@@ -32,7 +32,7 @@ def changed(face: Face, change: Callable[[Image.Image], Image.Image]) -> Quality
 
 
 def brightened(factor: float) -> Callable[[Image.Image], Image.Image]:
-    return lambda chip: chip.point(lambda value: min(int(value * factor), 255))
+    return lambda chip: chip.point([min(int(value * factor), 255) for value in range(256)] * 3)
 
 
 def falls(values: list[float]) -> bool:
