@@ -116,27 +116,31 @@ def verify(
         print_json(rows)
     else:
         for row in rows:
-            verdict = "good" if row["good"] else "BAD"
+            verdict = {True: "good", False: "BAD", None: "not run"}[row["good"]]
             out.print(f"{row['name']}: {verdict}, {row['said']}", highlight=False, soft_wrap=True)
-    raise typer.Exit(SOME_FAILED if any(not row["good"] for row in rows) else 0)
+    raise typer.Exit(SOME_FAILED if any(row["good"] is False for row in rows) else 0)
 
 
 def _verified(model: Model) -> dict[str, Any]:
+    """What was found out about a model; ``good`` is null where its files are intact and nothing here runs it."""
+    from services.remote_sdk.engines.port import EngineMissing
     from services.remote_sdk.kinds import RUNNABLE
     from services.remote_sdk.loading import FAULTS
     from services.remote_sdk.models.verify import verify as run
 
+    row: dict[str, Any] = {"name": model.name, "good": None, "measured": {}}
     try:
         verdict = run(model, settings().sdk.engine)
+    except EngineMissing as lacking:
+        return {**row, "said": f"files intact; {lacking}"}
     except FAULTS as wrong:
-        return {"name": model.name, "good": False, "said": str(wrong), "measured": {}}
+        return {**row, "good": False, "said": str(wrong)}
     if model.manifest.kind not in RUNNABLE:
-        said = f"files intact; this release does not run kind {model.manifest.kind}"
-    elif verdict.expected is None:
+        return {**row, "said": f"files intact; this release does not run kind {model.manifest.kind}"}
+    said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
+    if verdict.expected is None:
         said = "files intact; the manifest stores nothing to compare with"
-    else:
-        said = f"off by {verdict.worst:.2g}, {verdict.tolerance:g} is allowed"
-    return {"name": model.name, "good": verdict.good, "said": said, "measured": verdict.measured}
+    return {**row, "good": verdict.good, "said": said, "measured": verdict.measured}
 
 
 def _additions(what: str, folder: Path | None, models: Path) -> list[Callable[[], str]]:

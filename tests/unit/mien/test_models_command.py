@@ -122,9 +122,17 @@ def test_names_are_whole_in_a_narrow_terminal_and_a_folder_that_is_not_there_is_
     assert shown.rstrip().endswith(f"{folder} (MIEN_MODELS_DIR), which is not there")
 
 
-def test_a_model_that_this_release_does_not_run_is_not_called_more_than_intact(folder: Path) -> None:
-    run("add", "dlib-vehicles-rear", shared("../models"))
-    assert "files intact; this release does not run kind dlib-vehicles" in run("verify", "dlib-vehicles-rear").stdout
+def test_what_nothing_here_runs_is_called_intact_and_neither_good_nor_bad(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIEN_SDK_ENGINE", "onnxruntime")
+    for name in ("dlib-vehicles-rear", "open-closed-eye-0001"):
+        run("add", name, shared("../models"))
+    said = run("verify", "dlib-vehicles-rear", "open-closed-eye-0001").stdout
+    assert "dlib-vehicles-rear: not run, files intact; this release does not run kind dlib-vehicles" in said
+    assert "open-closed-eye-0001: not run, files intact; model open-closed-eye-0001: nothing here runs" in said
+    (folder / "dlib_vehicles" / "mmod_rear_end_vehicle_detector.dat.bz2").write_bytes(b"damaged")
+    assert "BAD" in run("verify", "dlib-vehicles-rear", code=1).stdout
 
 
 @pytest.mark.parametrize(
