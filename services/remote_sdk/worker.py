@@ -253,11 +253,11 @@ def _chain(models: Models, decoder: Decoder, reduce_to: int) -> Chain:
         models.detector,
         models.landmarks,
         decoder,
-        croppers | {name: describer.crop},
-        frozenset(on_warps | {name}),
-        reduce_to,
-        body_croppers,
-        Surroundings(models.detectors, things),
+        croppers=croppers | {name: describer.crop},
+        for_warps=frozenset(on_warps | {name}),
+        reduce_to=reduce_to,
+        body_croppers=body_croppers,
+        surroundings=Surroundings(models.detectors, things),
     )
 
 
