@@ -10,6 +10,7 @@ from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.estimators.shares import shares
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
@@ -34,7 +35,7 @@ class Emotions:
     def run(self, crops: list[Pixels]) -> list[Findings]:
         return [{"emotions": self._emotions(each)} for each in self._net.see(crops)[self._output]]
 
-    def _emotions(self, shares: Array) -> Found:
-        shares = shares.clip(0, None) / max(float(shares.clip(0, None).sum()), 1e-9)
-        named = dict(zip(self._classes, (round(float(share), 4) for share in shares), strict=True))
-        return Found(predominant_emotion=self._classes[int(np.argmax(shares))], estimations=named)
+    def _emotions(self, scores: Array) -> Found:
+        return Found(
+            predominant_emotion=self._classes[int(np.argmax(scores))], estimations=shares(self._classes, scores)
+        )

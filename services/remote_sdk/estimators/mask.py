@@ -10,6 +10,7 @@ from libs.common.wire.estimations import Mask as Found
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.estimators.shares import shares
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
 
@@ -58,9 +59,7 @@ def _mask(scores: Array) -> Found:
     """scores: (n, 2), of a masked and of a bare face, of all boxes about the face."""
     masked, bare = scores.max(axis=0, initial=0.0).clip(0, 1).tolist()
     left = 1 - max(masked, bare)
-    whole = masked + bare + left
-    shares = {"missing": bare, "medical_mask": masked, "occluded": left}
-    estimations = {name: round(share / whole, 4) for name, share in shares.items()}
+    estimations = shares(("missing", "medical_mask", "occluded"), np.array([bare, masked, left]))
     return Found(predominant_mask=max(estimations, key=lambda name: estimations[name]), estimations=estimations)
 
 

@@ -12,6 +12,7 @@ from libs.common.wire.estimations import Likely
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
 from services.remote_sdk.estimators.port import Findings
+from services.remote_sdk.estimators.shares import shares
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import BodyView
@@ -49,11 +50,10 @@ class VehicleColor:
 
     def run(self, crops: list[list[Pixels]]) -> list[Findings]:
         found = self._net.see([look for looks in crops for look in looks])["color"]
-        return [{"color": self._likely(shares)} for shares in found.reshape(len(crops), len(self._grown), -1).mean(1)]
+        return [{"color": self._likely(each)} for each in found.reshape(len(crops), len(self._grown), -1).mean(1)]
 
-    def _likely(self, shares: Array) -> Likely:
-        named = zip(self._colors, (round(min(max(float(each), 0.0), 1.0), 4) for each in shares), strict=True)
-        return Likely(predominant=self._colors[int(np.argmax(shares))], estimations=dict(named))
+    def _likely(self, scores: Array) -> Likely:
+        return Likely(predominant=self._colors[int(np.argmax(scores))], estimations=shares(self._colors, scores))
 
 
 def _gains(picture: Pixels) -> Array:
