@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
@@ -42,6 +43,7 @@ from services.remote_sdk.stages.bodies import Body
 from services.remote_sdk.stages.chain import Face, Seen, Sighting
 from services.remote_sdk.stages.rules import reasons_to_drop, reasons_to_drop_body, verdict
 from services.remote_sdk.stages.surroundings import Around, Thing
+from services.remote_sdk.turns import AT_ONCE, in_turn
 from services.remote_sdk.worker import Worker
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ class Sdk:
         self._worker = worker
         self._catalogue = catalogue
         self._settings = settings
+        self._at_once = max(AT_ONCE, 2 * (settings.workers or os.cpu_count() or 1))
 
     async def capabilities(self) -> Capabilities:
         """What can be estimated here, by which models, and what is missing for the rest."""
@@ -82,9 +85,7 @@ class Sdk:
         self._catalogue.require(params)
         if len(images) > self._settings.max_images:
             raise MienError(Code.TOO_MANY, f"{len(images)} images; a request may have {self._settings.max_images}")
-        describe = bool(params.estimate_face_descriptor)
-        outcomes = await self._worker.look(images, params, self._catalogue.chosen_for(params), describe=describe)
-        judged = await self._judged(outcomes, params)
+        judged = await self._judged(await self._looked(images, params), params)
         described = iter(await self._described(judged, params))
         results = []
         for image, outcome in zip(images, judged, strict=True):
@@ -98,6 +99,15 @@ class Sdk:
             body_aggregate=aggregated_body(results) if params.aggregate_attributes else None,
             models=self._catalogue.models_for(reaching(params)),
         )
+
+    async def _looked(self, images: Sequence[Image], params: SdkParams) -> list[Seen | MienError]:
+        """What is in each picture, in order; of many pictures only some wait at a time. Raises OVERLOADED."""
+        models, describe = self._catalogue.chosen_for(params), bool(params.estimate_face_descriptor)
+
+        async def look(some: Sequence[Image]) -> list[Seen | MienError]:
+            return await self._worker.look(list(some), params, models, describe=describe)
+
+        return await in_turn(images, look, self._at_once)
 
     async def _judged(self, outcomes: Sequence[Seen | MienError], params: SdkParams) -> list[_Judged | MienError]:
         """Everything estimated, and the faces and bodies that thresholds and states reject set apart."""

@@ -343,6 +343,20 @@ async def test_too_much_at_once_is_refused_with_a_time_to_retry(serving: Start) 
     assert {answer for answer in answers if answer[0] != 200} == {(503, "1")}
 
 
+async def test_one_picture_need_not_wait_for_all_those_of_a_long_call(serving: Start) -> None:
+    slow = await serving(SdkSettings(device="cpu", workers=1, detect_long_side=200, queue_limit=30))
+    photo, before = astronaut_jpeg(), computed()
+    row = form(*((f"{number}.jpg", photo) for number in range(80)))
+    long = asyncio.create_task(slow.sdk(row, None))
+    await until(lambda: computed() > before)
+    began = computed()
+    await slow.faces(photo)
+    assert computed() - began < 40
+    status, answer = await long
+    assert status == 200
+    assert [image["filename"] for image in answer["images_estimations"]] == [f"{number}.jpg" for number in range(80)]
+
+
 async def test_pictures_of_callers_that_went_are_not_computed(serving: Start) -> None:
     """A caller's patience may be shorter than the queue; those who still wait come before it."""
     slow = await serving(SdkSettings(device="cpu", workers=1))
