@@ -40,12 +40,12 @@ def from_folder(model: Model, folder: Path) -> None:
 
 
 def known_in(folder: Path, library: Library) -> list[Model]:
-    """The models of the project of which a folder has all files, laid out as in the models folder."""
+    """The models of the project of which a folder has all files, where they lie as in the models folder, or directly."""
     addable = [model for model in library.models.values() if model.files and not model.manifest.package]
     return [
         model
         for model in addable
-        if not model.described_by and all((folder / file.path).is_file() for file in model.manifest.files)
+        if not model.described_by and all(_place(folder, file.path) for file in model.manifest.files)
     ]
 
 
@@ -167,10 +167,14 @@ def _promised(manifest: Manifest, file: File, folder: Path, get: str) -> ModelFi
 
 
 def _in_folder(file: ModelFile, folder: Path, path: str) -> ModelFile:
-    for place in (folder / path, folder / PurePosixPath(path).name):
-        if place.is_file():
-            return ModelFile(file.model, place, file.sha256, file.size_bytes, "")
+    if place := _place(folder, path):
+        return ModelFile(file.model, place, file.sha256, file.size_bytes, "")
     raise ModelMissing(f"model {file.model}: {folder} has neither {path} nor {PurePosixPath(path).name}")
+
+
+def _place(folder: Path, path: str) -> Path | None:
+    places = (folder / path, folder / PurePosixPath(path).name)
+    return next((place for place in places if place.is_file()), None)
 
 
 async def _fetched(url: str, size_bytes: int, progress: Progress, session: aiohttp.ClientSession) -> bytes:

@@ -373,6 +373,7 @@ def test_a_folder_is_searched_for_the_models_of_which_it_has_all_files(tmp_path:
     (source / "mobilefacenet").mkdir()
     known = install.known_in(source, Library(tmp_path / "models"))
     assert [model.name for model in known] == ["ultraface-320", "ultraface-640", "yunet"]
+    assert [model.name for model in install.known_in(source / "yunet", Library(None))] == ["yunet"]
 
 
 def test_a_damaged_file_is_not_added(tmp_path: Path) -> None:
