@@ -40,7 +40,7 @@ def from_folder(model: Model, folder: Path) -> None:
 
 
 def known_in(folder: Path, library: Library) -> list[Model]:
-    """The models of the project of which a folder has all files, where they lie as in the models folder, or directly."""
+    """The models of the project of which a folder has all files, as they lie in the models folder, or directly."""
     addable = [model for model in library.models.values() if model.files and not model.manifest.package]
     return [
         model
