@@ -57,7 +57,7 @@ def measure(rounds: int, device: Literal["cpu", "cuda"], sizes: Sizes = Sizes())
     for title, count, unit, run in _runs(precision, sizes):
         seconds = _seconds(run, rounds, precision.device)
         print(f"  {title:58} {count / seconds:12.4g} {unit}/s  busy {_busy(run, precision.device)}")
-    print("  whole photos, one worker, a compute thread a core, by callers at once:")
+    print("  whole photos, one worker, by callers at once:")
     for jpegs in ("processes", "device"):
         print(f"    JPEGs decoded by: {jpegs}")
         with _refused():

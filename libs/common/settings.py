@@ -152,7 +152,7 @@ class SdkSettings(FromEnvironment):
         description="what decodes JPEGs; device: the GPU itself (mien[gpu]), which does not notice damage inside a"
         " picture, and whose decoder crashes with the service",
     )
-    workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core")
+    workers: int = Field(default=0, ge=0, le=256, description="compute threads; 0 = one per core, 4 for a GPU")
     detect_long_side: int | None = Field(
         default=None, ge=80, le=8000, description="pixels the picture is scaled to; unset: what suits the detector"
     )

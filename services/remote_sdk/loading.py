@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
@@ -95,7 +96,8 @@ def open_models(settings: SdkSettings, catalogue: Catalogue, threads: int) -> Mo
 
 
 def open_decoder(settings: SdkSettings, device: torch.device, threads: int) -> Decoder:
-    """What decodes pictures for networks on the device; ``threads``: how many ask it at once.
+    """What decodes pictures for networks on the device; ``threads``: how many ask it at once. On a GPU they ask for
+    several pictures each, and all cores decode.
 
     Raises ENGINE_FAILED when the device is to decode and cannot.
     """
@@ -106,7 +108,7 @@ def open_decoder(settings: SdkSettings, device: torch.device, threads: int) -> D
     except FAULTS as fault:
         raise _refusal(fault) from fault
     limits = Limits(settings.max_image_bytes, settings.max_image_pixels)
-    processes = decoder(limits, threads)
+    processes = decoder(limits, threads if device.type == "cpu" else os.cpu_count() or threads)
     if device.type == "cpu":
         return processes
     uploading = Uploading(processes, device)

@@ -24,6 +24,7 @@ from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
 from services.remote_sdk.estimators.port import Findings, Informed
 from services.remote_sdk.loading import Models, open_decoder, open_models, where
+from services.remote_sdk.networks.precision import on_gpu
 from services.remote_sdk.stages.chain import WARP_SIZE, Chain, Face, Job, Seen, warp_view
 from services.remote_sdk.stages.surroundings import Surroundings
 from services.remote_sdk.stages.view import BodyView
@@ -39,6 +40,9 @@ _CPU_PICTURES, _CUDA_PICTURES = 1, 8
 """Pictures a thread takes at once. On a core a second picture in the detector's net saves nothing and waits longer."""
 _CPU_CROPS, _CUDA_CROPS = 32, 256
 """Where the speed per face stops growing (reference measurements of the descriptor network)."""
+
+_GPU_THREADS = 4
+"""Enough for the GPU to compute while others copy, decode and look at boxes; each has memory of its own there."""
 
 _BYTES_PER_S, _MOST_COST_S = 4_000_000, 2.0
 """A photo of 250 kB steps back by 0.06 s, one of 8 MB and more by 2 s."""
@@ -75,14 +79,15 @@ class _Stages(NamedTuple):
 class Worker:
     """Finds, estimates and describes faces on compute threads, never on the event loop.
 
-    ``settings.workers`` threads (0: one per core), each with one thread of torch: several small computations side by
-    side are faster than one at a time on all cores, and OpenMP's threads would spin while they wait for each other.
+    ``settings.workers`` threads (0: one per core, or a few for a GPU), each with one thread of torch: several small
+    computations side by side are faster than one at a time on all cores, and OpenMP's threads would spin while they
+    wait for each other.
     """
 
     def __init__(self, settings: SdkSettings, catalogue: Catalogue) -> None:
         self._settings = settings
         self._catalogue = catalogue
-        self._threads = settings.workers or os.cpu_count() or 1
+        self._threads = settings.workers or (_GPU_THREADS if on_gpu(settings.device) else os.cpu_count() or 1)
         self._pool = Pool(self._threads, prepare=self._prepare)
         self._started: _Stages | None = None
         self._decoder: Decoder | None = None
@@ -208,8 +213,8 @@ class Worker:
         return self._started
 
     def _staged(self, models: Models, decoder: Decoder) -> _Stages:
-        settings, on_gpu = self._settings, models.precision.device.type == "cuda"
-        most = _CUDA_CROPS if on_gpu else _CPU_CROPS
+        settings, by_gpu = self._settings, models.precision.device.type == "cuda"
+        most = _CUDA_CROPS if by_gpu else _CPU_CROPS
         everyone = (*models.estimators.items(), *models.body_estimators.items(), *models.thing_estimators.values())
         # Added to the pool last first: descriptions finish pictures that were begun.
         return _Stages(
@@ -223,7 +228,7 @@ class Worker:
                 self._pool,
                 "look",
                 _chain(models, decoder, max(_ENOUGH, settings.detect_long_side or 0)).run,
-                _CUDA_PICTURES if on_gpu else _CPU_PICTURES,
+                _CUDA_PICTURES if by_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
                 cost_s=_cost_s,

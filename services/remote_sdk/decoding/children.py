@@ -13,8 +13,10 @@ import subprocess
 import sys
 import weakref
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,7 +25,7 @@ from prometheus_client import Counter, Gauge
 
 from libs.common.errors import Code, MienError
 from services.remote_sdk.decoding.memory import Memory, size_bytes
-from services.remote_sdk.decoding.port import Decoder, Encoded, Inside, one_by_one
+from services.remote_sdk.decoding.port import Decoder, Encoded, Inside, attempt
 from services.remote_sdk.stages.decode import AS_SHOWN, Limits, Picture, Wish, check_size
 
 log = logging.getLogger("mien.sdk")
@@ -90,6 +92,7 @@ class Children:
                 child.process.await_ready()
                 self._idle.put(child)
             started.pop_all()
+        self._callers = ThreadPoolExecutor(count, thread_name_prefix="decode")
         RUNNING.set(count)
 
     def decode(self, data: bytes, content_type: str | None, wish: Wish = AS_SHOWN) -> Picture:
@@ -106,11 +109,14 @@ class Children:
             self._idle.put(child)
 
     def decode_all(self, asked: Sequence[Encoded]) -> list[Picture | MienError]:
-        """See :class:`Decoder`."""
-        return one_by_one(self.decode, asked)
+        """See :class:`Decoder`. Several at once go to as many of the processes as are idle."""
+        if len(asked) == 1:
+            return [attempt(self.decode, asked[0])]
+        return list(self._callers.map(partial(attempt, self.decode), asked))
 
     def close(self) -> None:
         """Wait for pictures being decoded, then end the processes."""
+        self._callers.shutdown()
         for _ in range(self._count):
             self._idle.get().close()
         RUNNING.set(0)

@@ -63,18 +63,15 @@ class Inside:
         return decode(data, content_type, self._limits, wish)
 
     def decode_all(self, asked: Sequence[Encoded]) -> list[Picture | MienError]:
-        return one_by_one(self.decode, asked)
+        return [attempt(self.decode, each) for each in asked]
 
     def close(self) -> None:
         """Holds nothing."""
 
 
-def one_by_one(decode_each: Callable[[bytes, str | None, Wish], D], asked: Sequence[Encoded]) -> list[D | MienError]:
-    """What each gives or raises."""
-    outcomes: list[D | MienError] = []
-    for each in asked:
-        try:
-            outcomes.append(decode_each(*each))
-        except MienError as error:
-            outcomes.append(error)
-    return outcomes
+def attempt(decode_each: Callable[[bytes, str | None, Wish], D], each: Encoded) -> D | MienError:
+    """What decoding a picture gives, or raises."""
+    try:
+        return decode_each(*each)
+    except MienError as error:
+        return error

@@ -43,10 +43,15 @@ def choose(device: Device = "auto", dtype: Format = "auto") -> Precision:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceMissing("device cuda was asked for, but torch sees no CUDA device")
-    chosen = torch.device("cuda" if device != "cpu" and torch.cuda.is_available() else "cpu")
+    chosen = torch.device("cuda" if on_gpu(device) else "cpu")
     if dtype == "auto":
         return Precision(chosen, torch.bfloat16 if chosen.type == "cuda" or bf16_pays() else torch.float32)
     return Precision(chosen, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
+
+
+def on_gpu(device: Device) -> bool:
+    """Whether networks run on a GPU."""
+    return device != "cpu" and torch.cuda.is_available()
 
 
 @functools.cache

@@ -18,8 +18,8 @@ from PIL import Image
 
 from libs.common.errors import Code, MienError
 from services.remote_sdk.decoding.children import CHILD, RUNNING, Children, decoder
-from services.remote_sdk.decoding.port import Inside
-from services.remote_sdk.stages.decode import Limits, Wish
+from services.remote_sdk.decoding.port import Encoded, Inside
+from services.remote_sdk.stages.decode import Limits, Picture, Wish
 
 LIMITS = Limits(size_bytes=4_000_000, pixels=20_000_000)
 MISLED = (sys.executable, "-m", "tests.unit.remote_sdk.crashing_child")
@@ -94,6 +94,18 @@ def test_more_callers_than_processes_each_get_their_own_picture(children: Childr
     with ThreadPoolExecutor(8) as callers:
         found = list(callers.map(lambda each: int(children.decode(each, None).pixels[0, 0, 2]), data))
     assert found == list(range(100))
+
+
+def test_pictures_of_one_call_come_in_order_each_with_its_own_error(children: Children) -> None:
+    data = [b"no picture" if shade % 7 == 3 else picture("PNG", shade=shade) for shade in range(50)]
+    found = children.decode_all([Encoded(each, None) for each in data])
+    for shade, one in enumerate(found):
+        if shade % 7 == 3:
+            assert isinstance(one, MienError)
+            assert one.code is Code.BROKEN_IMAGE
+        else:
+            assert isinstance(one, Picture)
+            assert int(one.pixels[0, 0, 2]) == shade
 
 
 @pytest.mark.parametrize(
