@@ -12,8 +12,8 @@ from libs.common.errors import Code, MienError
 Item = TypeVar("Item")
 Outcome = TypeVar("Outcome")
 
-AT_ONCE = 16
-"""Pictures of one call that wait at a time: two batches of a GPU, and few for those who wait behind them."""
+AT_ONCE = 8
+"""Pictures of one call that wait at a time, at least: few for those who wait behind them, enough for a batch."""
 
 
 async def in_turn(
