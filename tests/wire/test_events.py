@@ -16,6 +16,7 @@ import aiohttp
 import msgpack
 import orjson
 import pytest
+from prometheus_client import REGISTRY
 
 from libs.common import clock
 from libs.common.bus.local import SCHEMA as BUS_SCHEMA
@@ -202,16 +203,24 @@ async def test_without_waiting_events_are_saved_from_the_bus(world: World) -> No
     assert (await world.events.changes(0, 10, [])).rows[0].object_id == saved.event_id
 
 
-async def test_what_arrives_twice_or_was_refused_by_the_store_stops_nobody(world: World) -> None:
-    foreign, saved = event(THEIRS), event(MINE)
+async def test_what_arrives_twice_stops_nobody_nor_does_an_id_of_another_account(world: World) -> None:
+    foreign, beside, saved = event(THEIRS), event(MINE, tags=["beside"]), event(MINE)
     await world.http.as_account(THEIRS).save(foreign)
-    body = {"events": [plain(event(MINE, event_id=foreign.event_id))]}
-    await world.bus.publish(Message(EVENTS_SAVE, MINE, body))
+    stolen = event(MINE, event_id=foreign.event_id)
+    await world.bus.publish(Message(EVENTS_SAVE, MINE, {"events": [each.model_dump() for each in (stolen, beside)]}))
     for _ in range(2):
         await world.bus.publish(Message(EVENTS_SAVE, MINE, {"events": [saved.model_dump()]}))
+    refused = metric("mien_events_refused_total")
     await world.bus.start()
-    await drained(world)
-    assert await world.http.found() == [saved.event_id]
+    async with asyncio.timeout(10):
+        while set(await world.http.found()) != {beside.event_id, saved.event_id}:
+            pass
+    assert await world.http.as_account(THEIRS).found() == [foreign.event_id]
+    assert metric("mien_events_refused_total") == refused + 1  # given up at once, and no dead letter
+
+
+def metric(name: str) -> float:
+    return REGISTRY.get_sample_value(name) or 0.0
 
 
 async def drained(world: World) -> None:
