@@ -175,7 +175,7 @@ class Catalogue:
             version=manifest.version,
             licence=manifest.licence,
             source=manifest.upstream,
-            warnings=[*manifest.warnings, *([f"training data: {manifest.training_data}"] if manifest.networks else [])],
+            warnings=[*manifest.warnings, *([f"training data: {manifest.training_data}"] if manifest.files else [])],
             descriptor_version=manifest.descriptor.version if manifest.descriptor else None,
             provider=where.provider if where else None,
             device=where.device if where else None,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench import accuracy
+from bench import accuracy, trials
 from libs.common.wire.estimations import Rect
 
 SCORES = st.lists(st.floats(0, 1), min_size=1, max_size=30).map(np.array)
@@ -37,11 +37,11 @@ def test_no_threshold_errs_less_on_both_sides_than_the_equal_error_rate(genuine,
 
 def test_a_box_is_one_faces_only() -> None:
     box, other = Rect(x=0, y=0, width=10, height=10), Rect(x=20, y=0, width=10, height=10)
-    assert accuracy._hits([box, other], [(5, 5), (6, 6), (25, 5), (50, 50)]) == 2
-    assert accuracy._holds(box, (5, 4), height=0.5)
-    assert not accuracy._holds(box, (5, 5), height=0.5)
+    assert trials.hits([box, other], [(5, 5), (6, 6), (25, 5), (50, 50)]) == 2
+    assert trials.holds(box, (5, 4), height=0.5)
+    assert not trials.holds(box, (5, 5), height=0.5)
 
 
 def test_what_was_not_found_is_not_right() -> None:
-    counted = accuracy._both({"a": True, "b": True, "c": False}, {"a": True, "c": True}, "yes", "no")
+    counted = trials.both({"a": True, "b": True, "c": False}, {"a": True, "c": True}, "yes", "no")
     assert [(name, str(right)) for name, right in counted] == [("yes", "1 of 2"), ("no", "0 of 1")]
