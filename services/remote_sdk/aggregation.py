@@ -25,6 +25,7 @@ YEARS = ("age", "apparent_age")
 UNDEFINED = "undefined"
 
 _DIGITS = 6  # estimations have 2 to 4
+_UNIT_TOLERANCE = 1e-4
 
 
 def aggregated_face(images: Sequence[ImageResult], params: SdkParams) -> FaceAggregate | None:
@@ -66,7 +67,8 @@ def _liveness(found: Sequence[Liveness], params: SdkParams) -> Liveness | None:
 
 
 def _merged(found: Sequence[FaceResult | BodyResult]) -> Descriptor | None:
-    """The mean of several descriptors and of their scores, each weighted by its score: a bad picture says less."""
+    """The mean of several descriptors and of their scores, each weighted by its score: a bad picture says less. Of
+    descriptors of length 1 it is one, too: their distances mean something only between such."""
     descriptors = [each.descriptor for each in found if each.descriptor]
     if not descriptors:
         return None
@@ -75,6 +77,8 @@ def _merged(found: Sequence[FaceResult | BodyResult]) -> Descriptor | None:
     scores = np.array([each.score or 0.0 for each in descriptors])
     weights = scores if scores.any() else None
     mean = np.average(vectors, axis=0, weights=weights)
+    if np.allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=_UNIT_TOLERANCE):
+        mean /= max(float(np.linalg.norm(mean)), _UNIT_TOLERANCE)  # of opposite ones 0
     score = float(np.average(scores, weights=weights))
     return Descriptor(version=version, data=mean.astype("<f4").tobytes(), score=score)
 

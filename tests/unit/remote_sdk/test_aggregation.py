@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from itertools import permutations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from libs.common.descriptors import vector
 from libs.common.errors import Code, MienError, success_body
 from libs.common.wire.estimations import (
     BasicAttributes,
     BodyAttributes,
     BodyBasicAttributes,
     Colors,
+    Descriptor,
     Emotions,
     FaceAttributes,
     Glasses,
@@ -128,6 +131,26 @@ def test_liveness_goes_by_the_pictures_that_allow_a_verdict_whatever_their_order
         assert whole.attributes.liveness is not None
         found = whole.attributes.liveness
         assert (found.prediction, found.estimations.quality, found.estimations.probability) == expected
+
+
+def described(version: int, values: np.ndarray, score: float) -> Person:
+    found = Descriptor(version=version, data=values.astype("<f4").tobytes(), score=score)
+    return Person(face=FaceResult(rect=Rect(x=0, y=0, width=50, height=50), score=0.9, descriptor=found))
+
+
+def test_descriptors_of_length_one_have_a_mean_of_length_one_and_others_their_plain_mean() -> None:
+    def mean(version: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        people = [described(version, first, 0.75), described(version, second, 0.25)]
+        whole = aggregated_face([result(str(n), each) for n, each in enumerate(people)], SdkParams())
+        assert whole is not None
+        assert whole.descriptor is not None
+        return vector(version, whole.descriptor.data)
+
+    one, other = np.eye(128)[:2]
+    assert np.allclose(mean(1002, one, other), (3 * one + other) / np.sqrt(10), atol=1e-6)
+    assert np.allclose(mean(1001, 1.4 * one, 1.2 * other), 1.05 * one + 0.3 * other, atol=1e-6)
+    assert np.isfinite(mean(1002, one, -one)).all()
+    assert np.allclose(mean(1002, one, one), one, atol=1e-6)
 
 
 def test_bodies_are_put_together_like_faces_and_need_to_be_alone() -> None:
