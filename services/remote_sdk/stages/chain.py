@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -28,8 +27,9 @@ from services.remote_sdk.stages.bodies import (
     edges,
     rect_of,
 )
-from services.remote_sdk.stages.crops import Box
 from services.remote_sdk.stages.decode import Picture, Pixels, Wish, encode_jpeg
+from services.remote_sdk.stages.face_boxes import enlarged, face_box, landmark_box, moved_apart, side
+from services.remote_sdk.stages.hints import MAX_BOXES, meant
 from services.remote_sdk.stages.pairing import paired
 from services.remote_sdk.stages.portrait import portrait
 from services.remote_sdk.stages.pose import head_pose
@@ -54,12 +54,6 @@ WARPS = {
 _CHIP_SIDE = CHIP_SIZE / (1 + 2 * CHIP_PADDING)
 """Pixels of the square of dlib's detector from which on a chip is not enlarged."""
 
-MAX_BOXES = 100
-_BOX_MARGIN = 0.5  # of the box, on every side: the detector needs to see around a face
-_BOX_LONG_SIDE = 400  # pixels of a scaled crop: the face in it is some 200, the detector starts at 80
-_SQUARE = 1.1  # sides of a box that differ less are those of dlib's own detector
-_DLIB_SIDE = 0.93  # of dlib's boxes, in roots of the area of YuNet's about the same 116 faces
-_DLIB_WIDTH, _DLIB_HEIGHT = 0.93, 1.24  # of YuNet's boxes, in sides of dlib's
 
 Cropper = Callable[[FaceView], Any]
 
@@ -174,20 +168,13 @@ class Chain:
             if job.params.image_type != RAW or not job.params.detect_face:
                 continue
             if job.image.face_bounding_boxes:
-                boxes[number] = self._detect_in(picture.pixels, job.image.face_bounding_boxes)
+                boxes[number] = meant(picture.pixels, job.image.face_bounding_boxes, self.detector)
             else:
                 whole.append(number)
         found = self.detector.detect([pictures[number][1].frame for number in whole])
         for number, faces in zip(whole, found, strict=True):
             boxes[number] = faces
         return boxes
-
-    def _detect_in(self, pixels: Pixels, hints: list[Rect]) -> list[Detection]:
-        """The face each hint means: the best one whose centre lies in the hint. A hint without a face gives nothing."""
-        crops = [crop for hint in hints if (crop := _crop(pixels, hint))]
-        found = self.detector.detect([crop.pixels for crop in crops], _BOX_LONG_SIDE)
-        best = (_best_in(crop, boxes) for crop, boxes in zip(crops, found, strict=True))
-        return [box for box in best if box]
 
     def _examine(self, job: Job, picture: Decoded, found: list[Detection]) -> Seen:
         params = job.params
@@ -225,8 +212,8 @@ class Chain:
         return paired_off + [Sighting(None, self._body(job, picture.pixels, each.found)) for each in alone]
 
     def _faces(self, job: Job, picture: Decoded, boxed: list[_Boxed]) -> list[Face]:
-        if picture.reduced > 1 and any(_side(each.found) < _CHIP_SIDE for each in boxed):
-            boxed = [_Boxed.of(_enlarged(each.found, picture.reduced)) for each in boxed]
+        if picture.reduced > 1 and any(side(each.found) < _CHIP_SIDE for each in boxed):
+            boxed = [_Boxed.of(enlarged(each.found, picture.reduced)) for each in boxed]
             wish = Wish(upright=bool(job.params.use_exif_info))
             picture = self.decoder.decode(job.image.data, job.image.content_type, wish)
         views = self._views(picture, [each.found for each in boxed])
@@ -235,20 +222,20 @@ class Chain:
     def _views(self, picture: Decoded, found: list[Detection]) -> list[FaceView]:
         if not found:
             return []
-        corners = self.landmarks.locate([picture.frame], [np.array([_landmark_box(each) for each in found])])
+        corners = self.landmarks.locate([picture.frame], [np.array([landmark_box(each) for each in found])])
         chips = face_chips(picture.frame, corners, CHIP_SIZE, CHIP_PADDING)
         qualities = [measure(chip) for chip in in_memory(chips)]
         return [
-            FaceView(picture, _box(face), five, face.points, chip, quality, head_pose(five))
+            FaceView(picture, face_box(face), five, face.points, chip, quality, head_pose(five))
             for face, five, chip, quality in zip(found, corners, chips, qualities, strict=True)
         ]
 
     def _face(self, job: Job, boxed: _Boxed, view: FaceView) -> Face:
         points = view.corners if view.points is None else view.points
         return Face(
-            rect=_Boxed.of(_enlarged(boxed.found, view.reduced)).rect,
+            rect=_Boxed.of(enlarged(boxed.found, view.reduced)).rect,
             score=boxed.score,
-            landmarks=_moved_apart(points, view.reduced),
+            landmarks=moved_apart(points, view.reduced),
             fitness=_fitness(boxed, view),
             findings=_findings(job, view),
             crops={name: self.croppers[name](view) for name in job.wanted if name in self.croppers},
@@ -327,52 +314,11 @@ class _Boxed(NamedTuple):
         return cls(rect_of(box), box, body)
 
 
-def _landmark_box(found: Detection) -> tuple[float, float, float, float]:
-    """Where the landmarks are sought: in a square as dlib's detector gives it, for it was learnt in those."""
-    if _is_square(found):
-        return found.left, found.top, found.right, found.bottom
-    x, y = found.centre
-    half = (_side(found) - 1) / 2
-    return x - half, y - half, x + half, y + half
-
-
-def _side(found: Detection) -> float:
-    """Of the square in which dlib's detector would find the face."""
-    return found.width if _is_square(found) else _DLIB_SIDE * math.sqrt(found.width * found.height)
-
-
-def _enlarged(found: Detection, by: int) -> Detection:
-    """The same in a picture of ``by`` times the width and height."""
-    return replace(
-        found,
-        left=found.left * by,
-        top=found.top * by,
-        right=(found.right + 1) * by - 1,
-        bottom=(found.bottom + 1) * by - 1,
-        points=None if found.points is None else _moved_apart(found.points, by),
-    )
-
-
-def _moved_apart(points: Points, by: int) -> Points:
-    """Centres of pixels, (n, 2), in a picture of ``by`` times the width and height."""
-    return ((points + 0.5) * by - 0.5).astype(np.float32)
-
-
 def _only_faces(job: Job) -> bool:
     """Whether pixels are looked at only about faces that are yet to be found."""
     params = job.params
     other = params.detect_body or params.estimate_portrait or job.image.face_bounding_boxes or asks_around(params)
     return params.image_type == RAW and bool(params.detect_face) and not other
-
-
-def _box(found: Detection) -> Box:
-    """From forehead to chin and cheek to cheek: the box of every detector but dlib's, whose squares end below."""
-    box = Box(found.left, found.top, found.right + 1, found.bottom + 1)
-    return box.grown(_DLIB_WIDTH, _DLIB_HEIGHT) if _is_square(found) else box
-
-
-def _is_square(found: Detection) -> bool:
-    return max(found.width, found.height) < _SQUARE * min(found.width, found.height)
 
 
 def _findings(job: Job, view: FaceView) -> Findings:
@@ -394,33 +340,3 @@ def _fitness(boxed: _Boxed, view: FaceView) -> float:
 
 def _warp(view: FaceView) -> Pixels:
     return face_chips(view.pixels, view.corners[None], WARP_SIZE, WARP_PADDING)[0]
-
-
-class _Crop(NamedTuple):
-    pixels: Pixels
-    x: int
-    y: int
-    hint: Rect
-
-
-def _crop(pixels: Pixels, hint: Rect) -> _Crop | None:
-    """The surroundings of a hint, as far as they lie in the picture; None when the hint lies outside."""
-    height, width = pixels.shape[:2]
-    across, down = round(hint.width * _BOX_MARGIN), round(hint.height * _BOX_MARGIN)
-    left, top = max(hint.x - across, 0), max(hint.y - down, 0)
-    right, bottom = min(hint.x + hint.width + across, width), min(hint.y + hint.height + down, height)
-    if part_inside(hint, width, height) == 0:
-        return None
-    return _Crop(np.ascontiguousarray(pixels[top:bottom, left:right]), left, top, hint)
-
-
-def _best_in(crop: _Crop, boxes: list[Detection]) -> Detection | None:
-    """The largest confident face of a crop whose centre the hint holds, in pixels of the whole picture."""
-    moved = [box.moved(crop.x, crop.y) for box in boxes]
-    meant = [box for box in moved if _centre_in(box, crop.hint)]
-    return max(meant, key=lambda box: box.score * box.width * box.height, default=None)
-
-
-def _centre_in(box: Detection, hint: Rect) -> bool:
-    x, y = box.centre
-    return hint.x <= x < hint.x + hint.width and hint.y <= y < hint.y + hint.height
