@@ -74,13 +74,16 @@ async def iso(call: Call, query: IsoQuery) -> IsoAnswer:
 
 async def _estimated(call: Call, params: SdkParams) -> SdkResult:
     """The results of all pictures of a request, those among them that could not be had."""
-    sdk = call.service(SDK)
-    await sdk.require(params)
+    await call.service(SDK).require(params)
+    return await _while_wanted(call, _read_and_estimated(call, params))
+
+
+async def _read_and_estimated(call: Call, params: SdkParams) -> SdkResult:
     inputs = await read_inputs(call, call.service(SOURCES), call.service(LIMITS))
     if inputs.parts:
         raise MienError(Code.BAD_BODY, f"{', '.join(inputs.parts)}: nothing is stored here; handlers take these")
     images = [each.image for each in inputs.images if each.image]
-    return _in_order(inputs, await _while_wanted(call, sdk.estimate(images, params)))
+    return _in_order(inputs, await call.service(SDK).estimate(images, params))
 
 
 async def _while_wanted(call: Call, work: Coroutine[Any, Any, T]) -> T:

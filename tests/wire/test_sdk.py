@@ -27,6 +27,7 @@ from libs.common.http.peers import Peers
 from libs.common.rpc import remote
 from libs.common.settings import FetchSettings, SdkSettings
 from libs.common.wire.estimations import Rect
+from libs.common.wire.images import StoredImage
 from libs.common.wire.sdk import FaceResult, Image, SdkParams, SdkResult
 from services.remote_sdk import app as remote_sdk
 from services.remote_sdk.slots import SLOTS
@@ -375,6 +376,25 @@ async def test_pictures_of_callers_that_went_are_not_computed(serving: Start) ->
         writer.transport.abort()
     assert len(await slow.faces(couple())) == 2
     assert computed() - before < 40
+
+
+async def test_pictures_are_not_fetched_for_callers_that_went(serving: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def never(*_: str) -> StoredImage:
+        begun.set()
+        try:
+            return await asyncio.Future()
+        finally:
+            ended.set()
+
+    monkeypatch.setattr(Stored, "get", never)
+    waiting = await serving(SdkSettings(device="cpu", workers=1))
+    body = io.BytesIO(json.dumps({"image_ids": [STORED_ID]}).encode())
+    caller = asyncio.create_task(waiting.sdk(body, "application/json"))
+    await begun.wait()
+    caller.cancel()
+    await asyncio.wait_for(ended.wait(), 10)
 
 
 async def until(true: Callable[[], bool]) -> None:
