@@ -18,7 +18,7 @@ from mien import tables
 from mien.terminal import NOT_STARTED, REFUSED, SOME_FAILED, USAGE, AsJson, err, fail, out, print_json, say, settings
 
 if TYPE_CHECKING:
-    from services.remote_sdk.models.library import Library, Model
+    from services.remote_sdk.models.library import Model
 
 # Imported inside the commands: the models' code loads torch, which takes a second that no other command should wait.
 
@@ -71,17 +71,21 @@ def add(
     A DIR alone is your own model (a manifest.toml and its files), or a folder of which every model is added. A URL is
     that of your manifest. Nothing is kept whose sha256 is not the manifest's, and a model of your own only if it runs.
     """
-    models = settings().sdk.models_dir
+    from mien.adding import additions
+
+    sdk = settings().sdk
     before = _fillings()
-    jobs = _guarded(lambda: _additions(what, folder, models))
+    wanted = _guarded(lambda: additions(what, folder, sdk, _downloading))
+    if not wanted:
+        fail(f"{what} is no model of the list (mien models list), no address, and no folder with models", USAGE)
     added = []
-    for job in jobs:
+    for addition in wanted:
         with suppress(typer.Exit):
-            added.append(_guarded(job))
-            out.print(f"{added[-1]} is in {models}", highlight=False, soft_wrap=True)
+            added.append(_guarded(addition))
+            out.print(f"{added[-1]} is in {sdk.models_dir}", highlight=False, soft_wrap=True)
     if added:
         _tell_changes(before, added)
-    if len(added) < len(jobs):
+    if len(added) < len(wanted):
         raise typer.Exit(SOME_FAILED if added else REFUSED)
 
 
@@ -141,72 +145,6 @@ def _verified(model: Model) -> dict[str, Any]:
     if verdict.expected is None:
         said = "files intact; the manifest stores nothing to compare with"
     return {**row, "good": verdict.good, "said": said, "measured": verdict.measured}
-
-
-def _additions(what: str, folder: Path | None, models: Path) -> list[Callable[[], str]]:
-    """What adds each of the models that are meant, and gives its name. Raises as the install module."""
-    from services.remote_sdk.models import install
-    from services.remote_sdk.models.library import Library
-
-    if "://" in what:
-        return [partial(_own, partial(_downloading, partial(install.own_from_url, what, models)))]
-    library = Library(models)
-    if what in library.models:
-        return [partial(_known, library.models[what], folder)]
-    source = Path(what)
-    if not source.is_dir():
-        fail(f"{what} is no model of the list (mien models list), no folder and no https address", USAGE)
-    own = [partial(_own, partial(install.own_from_folder, each, models)) for each in install.own_in(source)]
-    known = [partial(_known, model, source) for model in install.known_in(source, library)]
-    if not own and not known:
-        fail(f"{source} has all files of no model that is known, and no manifest (*.toml)", REFUSED)
-    return [*own, *known]
-
-
-def _known(model: Model, folder: Path | None) -> str:
-    from services.remote_sdk.models import install
-
-    if folder:
-        install.from_folder(model, folder)
-    else:
-        _downloading(partial(install.from_upstream, model))
-    return model.name
-
-
-def _own(put: Callable[[], str]) -> str:
-    """Add an operator's model. It is tried before it stays: one whose manifest is wrong would let nothing start."""
-    from services.remote_sdk.loading import FAULTS
-    from services.remote_sdk.models import install
-    from services.remote_sdk.models.library import Library
-
-    models = settings().sdk.models_dir
-    there = set(Library(models).models)
-    name = put()
-    library = Library(models)
-    try:
-        _try(library.model(name), library)
-    except (MienError, *FAULTS):
-        if name not in there:
-            install.remove(library.model(name), library)
-        raise
-    return name
-
-
-def _try(model: Model, library: Library) -> None:
-    """Start as if there were this model alone beside the default ones. Raises BadManifest, MienError ENGINE_FAILED."""
-    from services.remote_sdk.catalogue import Catalogue, check_claims
-    from services.remote_sdk.loading import open_models
-    from services.remote_sdk.models.files import ModelMissing
-    from services.remote_sdk.models.versions import make_known, preferring
-
-    check_claims(library)
-    make_known(library)
-    sdk = preferring(model, settings().sdk)
-    try:
-        catalogue = Catalogue(library.with_only(model.name), sdk)
-    except ModelMissing:
-        return  # it needs what is not here: the list says so, and it may come
-    open_models(sdk, catalogue, threads=1)
 
 
 def _fillings() -> dict[str, str]:

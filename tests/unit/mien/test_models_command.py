@@ -146,7 +146,7 @@ def test_what_nothing_here_runs_is_called_intact_and_neither_good_nor_bad(
         (("verify", "yunet", "nothing"), 3, "no model is named nothing"),
         (("add", "http://127.0.0.1:1/manifest.toml"), 3, "only addresses with https:// are fetched"),
         (("add", "https://127.0.0.1:1/manifest.toml"), 3, "without the web"),
-        (("add", "../models"), 2, "no folder"),
+        (("add", "docs"), 2, "no folder with models"),
     ],
 )
 def test_every_refusal_is_one_clear_line_and_a_code(
