@@ -10,7 +10,7 @@ from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Estimator, SdkParams
 from services.remote_sdk.engines import choose
 from services.remote_sdk.engines.port import Where
-from services.remote_sdk.kinds import FILLS, LANDMARKS, MEASURES, RUNNABLE
+from services.remote_sdk.kinds import FILLS, LANDMARKS, LOOKED_FOR, MEASURES, NAMES_CLASSES, RUNNABLE
 from services.remote_sdk.models import versions
 from services.remote_sdk.models.files import ModelMissing
 from services.remote_sdk.models.library import Library, Model
@@ -225,11 +225,23 @@ def _needs(model: Model) -> set[str]:
 
 
 def check_claims(library: Library) -> None:
-    """Raises BadManifest for a model whose kind does not fill a slot that it claims: nothing would be estimated."""
+    """Raises BadManifest for a model whose kind, or whose classes, do not fill a slot that it claims: nothing would be
+    found."""
     for model in library.models.values():
-        kind = model.manifest.kind
-        if wrong := set(model.manifest.slots) - FILLS.get(kind, set(model.manifest.slots)):
+        kind, slots = model.manifest.kind, set(model.manifest.slots)
+        if wrong := slots - FILLS.get(kind, slots):
             raise BadManifest(f"model {model.name}: kind {kind} does not fill the slot {', '.join(sorted(wrong))}")
+        if kind in NAMES_CLASSES:
+            _check_classes(model)
+
+
+def _check_classes(model: Model) -> None:
+    options = model.manifest.options
+    classes = options.get("wanted", options.get("classes"))
+    for slot in LOOKED_FOR.keys() & set(model.manifest.slots):
+        if not isinstance(classes, list) or LOOKED_FOR[slot].isdisjoint(classes):
+            words = " or ".join(sorted(LOOKED_FOR[slot]))
+            raise BadManifest(f"model {model.name}: the slot {slot} needs {words} among options.classes (and .wanted)")
 
 
 def _check_order(chosen: Mapping[str, Model]) -> None:

@@ -39,6 +39,8 @@ from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import Precision
 from services.remote_sdk.networks.resnet import Adopt, FaceDescriber
 from services.remote_sdk.slots import THING_DETECTION
+from services.remote_sdk.stages.bodies import PERSON
+from services.remote_sdk.stages.surroundings import VEHICLES
 
 FACE_ESTIMATORS: dict[str, Callable[[Loaded], FaceEstimator]] = {
     "age-and-sex": AgeAndSex,
@@ -157,3 +159,13 @@ FILLS: dict[str, frozenset[str]] = {
     "omz-vehicle-attributes": frozenset({"vehicle_attributes"}),
 }
 """The slots that a kind can fill; a manifest claims some of them."""
+
+NAMES_CLASSES = frozenset({"yolo"})
+"""The kinds whose manifests name the classes of what they find, by ``options.classes`` and ``options.wanted``."""
+
+LOOKED_FOR: dict[str, frozenset[str]] = {
+    **dict.fromkeys(("body_detection", "people_count"), frozenset({PERSON})),
+    "vehicle_detection": VEHICLES,
+}
+"""The classes that a slot looks for in what a detector finds. Of one that names its classes all others are passed
+over."""

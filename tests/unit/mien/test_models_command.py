@@ -65,14 +65,15 @@ def test_of_a_folder_every_model_is_added_but_those_that_are_damaged(folder: Pat
     assert "expected 1270727" in run("add", "ultraface-320", usb, code=3).stderr
 
 
-def made(place: Path, name: str, kind: str, slot: str, side: int = 32, **tables: str) -> Path:
+def made(place: Path, name: str, kind: str, slot: str, side: int = 32, word: str = "person") -> Path:
     """A folder with an operator's model that finds nothing, of pictures of 32 pixels."""
-    weights = always({"y": np.zeros((1, 5, 6), np.float32)}, 32)
+    weights = always({"y": np.zeros((1, 6, 7), np.float32)}, 32)
     described = {
         "networks.main": f'files = ["own.onnx"]\ninputs.x = {{ width = {side}, height = {side} }}',
         "networks.main.outputs": 'y = "of the test"',
+        "options": f'classes = ["{word}", "other"]',
     }
-    return describe(place, name, kind, slot, weights, **{**described, **tables})
+    return describe(place, name, kind, slot, weights, **described)
 
 
 def test_a_model_of_ones_own_fills_its_slot_by_its_manifest_until_it_is_removed(folder: Path, tmp_path: Path) -> None:

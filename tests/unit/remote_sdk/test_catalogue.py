@@ -239,6 +239,29 @@ def test_a_slot_that_a_kind_does_not_fill_is_a_refusal_to_start(tmp_path: Path) 
         catalogue_of(SdkSettings(models_dir=tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("slot", "options", "said"),
+    [
+        ("body_detection", 'classes = ["pedestrian"]', "needs person among options.classes"),
+        ("people_count", 'classes = ["person", "dog"]\nwanted = ["dog"]', "needs person among"),
+        ("vehicle_detection", "threshold = 0.4", "needs bicycle or bus or car or motorbike or truck among"),
+        ("body_detection", "classes = 80", "needs person among"),
+        ("body_detection", 'classes = ["dog", "person"]', None),
+        ("vehicle_detection", 'classes = ["car"]', None),
+        ("objects", 'classes = ["pedestrian"]', None),
+    ],
+)
+def test_a_detector_that_names_nothing_its_slot_looks_for_is_a_refusal_to_start(
+    tmp_path: Path, slot: str, options: str, said: str | None
+) -> None:
+    describe(tmp_path / "made", "ours", "yolo", slot, WEIGHTS, **NETWORK, options=options)
+    if said is None:
+        assert catalogue_of(SdkSettings(models_dir=tmp_path)).chosen[slot].name == "ours"
+    else:
+        with pytest.raises(MienError, match=f"model ours: the slot {slot} {said}"):
+            catalogue_of(SdkSettings(models_dir=tmp_path))
+
+
 def test_an_installed_model_that_fills_no_slot_says_why(tmp_path: Path) -> None:
     describe(tmp_path / "made", "ours", "emotion", "emotions", WEIGHTS, **NETWORK)
     spare = describe(tmp_path / "spare", "spare", "aizoo-mask", "mask", WEIGHTS, **NETWORK) / "manifest.toml"

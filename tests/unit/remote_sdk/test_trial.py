@@ -45,7 +45,7 @@ def described(length: int) -> str:
 
 def test_what_a_manifest_says_rightly_is_opened(tmp_path: Path) -> None:
     start(tmp_path / "a", "scrfd", "face_detection", levels(), options=LEVELS_TOML)
-    start(tmp_path / "b", "yolo", "body_detection", {"y": ROWS}, options='form = "v5"\nclasses = ["a", "b"]')
+    start(tmp_path / "b", "yolo", "body_detection", {"y": ROWS}, options='form = "v5"\nclasses = ["person", "b"]')
     start(tmp_path / "c", "arcface", "face_descriptor", {"y": np.ones((1, 16), np.float32)}, descriptor=described(16))
 
 
@@ -73,9 +73,9 @@ def test_a_detector_of_pictures_that_are_not_square_is_a_refusal_to_start(tmp_pa
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ('form = "v5"\nclasses = ["a", "b", "c"]', "does not run as its manifest says: "),
-        ('form = "v8"\nclasses = ["a"]\npoints = 17', "options.points is 0 or 5"),
-        ("classes = 80", "options.classes is no list"),
+        ('form = "v5"\nclasses = ["person", "b", "c"]', "does not run as its manifest says: "),
+        ('form = "v8"\nclasses = ["person"]\npoints = 17', "options.points is 0 or 5"),
+        ('classes = 80\nwanted = ["person"]', "options.classes is no list"),
     ],
 )
 def test_classes_and_points_that_are_not_there_are_a_refusal_to_start(tmp_path: Path, options: str, said: str) -> None:
