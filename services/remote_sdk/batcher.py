@@ -31,6 +31,8 @@ REFUSED = Counter("mien_sdk_refused_total", "Items refused because too much was 
 BATCH = Histogram("mien_sdk_batch_size", "Items computed together", ["stage"], buckets=(1, 2, 4, 8, 16, 32, 64, 128))
 SECONDS = Histogram("mien_sdk_batch_seconds", "Time to compute a batch", ["stage"])
 
+_LONGEST_RETRY_S = 60
+_OF_LATE = 0.1  # the weight of the newest batch in the pace
 _GATHER = 0.05  # of the time that the last batch took: so much of the rate is given away at most
 
 
@@ -38,7 +40,7 @@ class Pool:
     """Threads that compute for several batchers. The batcher added first is served first.
 
     So the last stage of a chain is added first: what was begun is finished before anything new is begun, which keeps
-    few pictures in memory. ``prepare`` runs once in each thread.
+    few pictures in memory. ``prepare`` runs once in each thread. ``size``: how many threads there are.
     """
 
     def __init__(self, threads: int, prepare: Callable[[], None] = lambda: None) -> None:
@@ -46,6 +48,7 @@ class Pool:
         self._batchers: list[Batcher[Any, Any]] = []
         self._threads = [threading.Thread(target=self._work, name=f"compute-{n}", daemon=True) for n in range(threads)]
         self._idle = 0
+        self.size = threads
         self.open = False
         self.changed = threading.Condition()
 
@@ -143,6 +146,7 @@ class Batcher(Generic[I, O]):
         self._queue: list[_Waiting[I, O]] = []  # a heap
         self._numbers = itertools.count()
         self._gather = _Gather(0, 0.0)
+        self._pace_s = 0.0  # for an item, on one thread, of late
         pool.add(self)
 
     async def submit(self, items: list[I]) -> list[O | BaseException]:
@@ -176,9 +180,8 @@ class Batcher(Generic[I, O]):
         raise MienError(Code.OVERLOADED, detail, retry_after_s=self._retry_after_s())
 
     def _retry_after_s(self) -> int:
-        """As long as the oldest item has waited already: what the next one may expect."""
-        age = self._clock() - min((each.since for each in self._queue), default=self._clock())
-        return min(max(1, math.ceil(age)), 60)
+        """As long as what waits will take."""
+        return min(max(1, math.ceil(len(self._queue) * self._pace_s / self._pool.size)), _LONGEST_RETRY_S)
 
     def take(self, idle: int) -> list[_Waiting[I, O]]:
         """What one of ``idle`` threads should compute now. Called with the pool's lock held.
@@ -213,6 +216,7 @@ class Batcher(Generic[I, O]):
         BATCH.labels(self._name).observe(len(alive))
         SECONDS.labels(self._name).observe(ended - started)
         self._gather = _Gather(len(alive), ended + _GATHER * (ended - started))
+        self._pace_s += ((ended - started) / len(alive) - self._pace_s) * (_OF_LATE if self._pace_s else 1)
         self._hand_out(list(zip(alive, outcomes, strict=True)))
 
     def _is_late(self, each: _Waiting[I, O], now: float) -> bool:
@@ -222,7 +226,7 @@ class Batcher(Generic[I, O]):
         REFUSED.labels(self._name, "age").inc()
         age = now - each.since
         detail = f"waited {age:.1f} s for a compute thread; {self._queue_age_s:g} s are allowed"
-        return MienError(Code.OVERLOADED, detail, retry_after_s=min(math.ceil(age), 60))
+        return MienError(Code.OVERLOADED, detail, retry_after_s=min(math.ceil(age), _LONGEST_RETRY_S))
 
     @staticmethod
     def _hand_out(outcomes: Sequence[tuple[_Waiting[I, O], O | Exception]]) -> None:

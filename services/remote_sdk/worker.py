@@ -20,6 +20,7 @@ from libs.common.settings import SdkSettings
 from libs.common.wire.sdk import Image, SdkParams
 from services.remote_sdk.batcher import Batcher, Pool
 from services.remote_sdk.catalogue import Catalogue
+from services.remote_sdk.costs import cost_s
 from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
 from services.remote_sdk.estimators.port import Findings, Informed
@@ -43,9 +44,6 @@ _CPU_CROPS, _CUDA_CROPS = 32, 256
 
 _GPU_THREADS = 4
 """Enough for the GPU to compute while others copy, decode and look at boxes; each has memory of its own there."""
-
-_BYTES_PER_S, _MOST_COST_S = 4_000_000, 2.0
-"""A photo of 250 kB steps back by 0.06 s, one of 8 MB and more by 2 s."""
 
 _ENOUGH = 1600
 """Pixels of the longer side that every detector is content with by itself (dlib-mmod searches in so many)."""
@@ -231,7 +229,7 @@ class Worker:
                 _CUDA_PICTURES if by_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
-                cost_s=_cost_s,
+                cost_s=lambda job: cost_s(job.image.data),
             ),
             follows={name: self._catalogue.needed_by(name) for name, each in everyone if isinstance(each, Informed)},
             informing={name: each.informed for name, each in everyone if isinstance(each, Informed)},
@@ -240,11 +238,6 @@ class Worker:
 
 def _uninformed(crop: Any, _: Findings) -> Any:
     return crop
-
-
-def _cost_s(job: Job) -> float:
-    """How long a picture may let smaller ones go first. Its pixels are not known yet; its bytes are."""
-    return min(len(job.image.data) / _BYTES_PER_S, _MOST_COST_S)
 
 
 def _chain(models: Models, decoder: Decoder, reduce_to: int) -> Chain:

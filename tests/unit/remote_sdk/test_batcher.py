@@ -163,6 +163,25 @@ async def test_a_full_queue_refuses_a_whole_call_and_says_when_to_retry(build: B
     assert await asyncio.gather(running, *waiting) == [[0], [2]]
 
 
+async def test_who_is_refused_may_retry_when_what_waits_will_be_done(build: Build) -> None:
+    now = [0.0]
+    double, batcher = build(max_batch=1, queue_limit=4, clock=lambda: now[0])
+    running = await held(double, batcher)
+    now[0] = 3.0  # so long did the first one take
+    double.gate.set()
+    await running
+    running = await held(double, batcher)
+    waiting = entered(batcher.submit([1, 2, 3, 4]))
+    await asyncio.sleep(0)
+
+    with pytest.raises(MienError) as refused:
+        await batcher.submit([5])
+
+    assert refused.value.retry_after_s == 12
+    double.gate.set()
+    assert await asyncio.gather(running, *waiting) == [[0], [2, 4, 6, 8]]
+
+
 async def test_a_call_larger_than_the_queue_is_let_in_when_nothing_waits(build: Build) -> None:
     _, batcher = build(queue_limit=2)
     assert await batcher.submit([1, 2, 3]) == [2, 4, 6]
