@@ -263,13 +263,16 @@ async def test_a_filename_is_answered_whatever_its_bytes_are(read: Reader) -> No
     assert [image["filename"] for image in body["images"]] == [*names[:-1], "?t?.jpg", "i"]
 
 
-async def test_a_body_that_is_not_compressed_as_it_says_is_the_callers_fault(read: Reader) -> None:
+async def test_a_body_that_is_not_compressed_as_it_says_is_the_callers_fault(
+    read: Reader, caplog: pytest.LogCaptureFixture
+) -> None:
     read.session.headers["Content-Encoding"] = "gzip"
     assert (await read(gzip.compress(JPEG), "image/jpeg"))[0] == 200
     for kind in ("image/jpeg", FORM, JSON):
         status, answer = await read(b"not gzip", kind)
         assert (status, answer["error_code"]) == (400, Code.BAD_BODY.number)
         assert "gzip" in answer["detail"]
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
 
 
 def part(name: str, body: bytes, kind: str = "application/json", filename: str | None = None) -> bytes:

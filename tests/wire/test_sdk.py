@@ -495,8 +495,12 @@ async def test_a_face_cut_by_the_frame_is_found_and_scores_lower(running: Runnin
     assert np.linalg.norm(descriptor_of(face) - descriptor_of(whole)) < 0.6
 
 
-async def test_start_says_what_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_start_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
     fetcher = Fetcher(FetchSettings())
+    await remote_sdk.build(SdkSettings(models_dir=tmp_path / "gone"), Stored(), fetcher)  # type: ignore[arg-type]
+    assert f"no folder {tmp_path / 'gone'}" in caplog.text
     on_gpu = await remote_sdk.build(SdkSettings(device="cuda"), Stored(), fetcher)  # type: ignore[arg-type]
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     with pytest.raises(MienError, match="cannot start: device cuda was asked for"):

@@ -48,8 +48,8 @@ INLINE_BYTES = 256 * 1024
 """A claim is never the faster way on one machine, up to 1 MB and beyond (python -m bench.bus): what it saves is the
 broker's memory and disk. A full queue of 256 requests then has at most 64 MB, and a usual photo crosses directly."""
 LIVES = 2
-"""Workers that may end while they work on a request and on nothing else before it is given up. Few, because somebody
-waits for the answer and can ask again."""
+"""Workers that may end while they work on a request by itself (for its first seconds, see alone.py) before it is given
+up. Few, because somebody waits for the answer and can ask again."""
 ANSWER, ERROR = "answer", "error"
 CLAIM, DEADLINE, STATUS, RETRY_AFTER = "mien-claim", "mien-deadline-ms", "mien-status", "mien-retry-after-s"
 ANSWER_S = 1.0
@@ -332,7 +332,7 @@ class WorkServer:
     async def _work_alone(self, method: Method, run: Run, incoming: AbstractIncomingMessage) -> bool:
         """While nothing else is worked on here."""
         if (lost := envelope.deaths(incoming)) >= LIVES:
-            await self._give_up(method, incoming, f"{lost} workers ended while they worked on it and on nothing else")
+            await self._give_up(method, incoming, f"{lost} workers ended while they worked on it by itself")
         elif await self._is_awaited(incoming):
             await self._answer(method, run, incoming)
         await incoming.ack()

@@ -327,6 +327,13 @@ class _Protocol(web.RequestHandler):
 
     __slots__ = ()
 
+    def log_exception(self, *args: Any, **kw: Any) -> None:
+        """A body that cannot be read was answered before what is left of it is passed over; that is no failure."""
+        if isinstance(kw.get("exc_info"), web.RequestPayloadError):
+            self.log_debug("the rest of a body cannot be read")
+        else:
+            super().log_exception(*args, **kw)
+
     def handle_error(
         self,
         request: web.BaseRequest,
