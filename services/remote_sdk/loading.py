@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal, TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import nn
@@ -157,7 +157,7 @@ class _Opening:
             estimators=self._estimators(FACE_ESTIMATORS, catalogue),
             body_estimators=self._estimators(BODY_ESTIMATORS, catalogue),
             thing_estimators={
-                slot: (model.name, THING_ESTIMATORS[model.manifest.kind](self._loaded(model)))
+                slot: (model.name, self._made(model, THING_ESTIMATORS[model.manifest.kind]))
                 for slot, model in catalogue.chosen.items()
                 if model.manifest.kind in THING_ESTIMATORS
             },
@@ -168,7 +168,7 @@ class _Opening:
     def _estimators(self, kinds: Mapping[str, Callable[[Loaded], E]], catalogue: Catalogue) -> dict[str, E]:
         """Those of the kinds, by the names of their models."""
         models = {model.name: model for model in catalogue.chosen.values() if model.manifest.kind in kinds}
-        return {name: kinds[model.manifest.kind](self._loaded(model)) for name, model in models.items()}
+        return {name: self._made(model, kinds[model.manifest.kind]) for name, model in models.items()}
 
     def _detectors(self, catalogue: Catalogue) -> dict[str, Detector]:
         """Those of other things than faces, by slots; one that fills several slots is one object."""
@@ -176,12 +176,26 @@ class _Opening:
         built = {name: self._built(DETECTORS, model) for name, model in {m.name: m for m in filled.values()}.items()}
         return {slot: built[model.name] for slot, model in filled.items()}
 
-    def _built(self, kinds: Mapping[str, Any], model: Model) -> Any:
-        loaded = self._loaded(model) if model.manifest.networks else None
-        if loaded is None:
-            self._where[model.name] = where(self._precision)
-        adopt = partial(self._adopted, model.name)
-        return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings, adopt))
+    def _built(self, kinds: Mapping[str, Callable[[Given], E]], model: Model) -> E:
+        def build(loaded: Loaded | None) -> E:
+            adopt = partial(self._adopted, model.name)
+            return kinds[model.manifest.kind](Given(model, loaded, self._precision, self._settings, adopt))
+
+        if model.manifest.networks:
+            return self._made(model, build)
+        self._where[model.name] = where(self._precision)
+        return build(None)
+
+    def _made(self, model: Model, build: Callable[[Loaded], E]) -> E:
+        """Raises BadManifest, naming the model."""
+        loaded = load(model, self._engines)
+        self._where[model.name] = loaded.where
+        try:
+            made = build(loaded)
+        except BadManifest as wrong:
+            raise BadManifest(str(wrong) if model.name in str(wrong) else f"model {model.name}: {wrong}") from wrong
+        loaded.check_options()
+        return made
 
     def _adopted(self, name: str, network: nn.Module, example: Array) -> Callable[[Array], Array] | None:
         """The built-in network of a model in an engine that is faster than torch on the CPU; None: torch runs it."""
@@ -196,11 +210,6 @@ class _Opening:
     @property
     def _on_gpu(self) -> bool:
         return self._precision.device.type == "cuda"
-
-    def _loaded(self, model: Model) -> Loaded:
-        loaded = load(model, self._engines)
-        self._where[model.name] = loaded.where
-        return loaded
 
 
 def where(precision: Precision) -> Where:

@@ -35,9 +35,10 @@ class Scrfd:
         if picture.width != picture.height:
             raise BadManifest(f"model {model.manifest.name}: kind scrfd takes square pictures, or any size")
         self._fixed = picture.width is not None
-        self._side = picture.width or long_side or model.option("long_side", 640)
+        searched = model.option("long_side", 640, long_side)
+        self._side = picture.width or searched
         self._multiple = self._side if self._fixed else max(self._strides)
-        self._threshold = model.option("threshold", 0.5) if threshold is None else threshold
+        self._threshold = model.option("threshold", 0.5, threshold)
         self._overlap = model.option("overlap", 0.4)
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
 

@@ -19,7 +19,7 @@ class UltraFace:
         """``threshold``: 0..1, the network's own score; None: what the manifest says."""
         self._net = model.net
         self._width, self._height = self._net.size
-        self._threshold = model.option("threshold", 0.7) if threshold is None else threshold
+        self._threshold = model.option("threshold", 0.7, threshold)
         self._overlap = model.option("overlap", 0.3)
         self._score = calibrated(model.option("doubtful", 0.6), model.option("sure", 0.99))
 

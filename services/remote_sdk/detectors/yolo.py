@@ -35,7 +35,7 @@ class Yolo:
         self._points = model.option("points", 0)
         if self._points not in (0, 5):
             raise BadManifest(f"model {model.manifest.name}: options.points is 0 or 5")
-        self._threshold = model.option("threshold", 0.5) if threshold is None else threshold
+        self._threshold = model.option("threshold", 0.5, threshold)
         self._overlap = model.option("overlap", 0.5)
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
 

@@ -23,8 +23,8 @@ class YuNet:
     def __init__(self, model: Loaded, long_side: int | None = None, threshold: float | None = None) -> None:
         """``threshold``: 0..1, the network's own score; both None: what the manifest says."""
         self._net = model.net
-        self._long_side = long_side or model.option("long_side", 800)
-        self._threshold = model.option("threshold", 0.8) if threshold is None else threshold
+        self._long_side = model.option("long_side", 800, long_side)
+        self._threshold = model.option("threshold", 0.8, threshold)
         self._overlap = model.option("overlap", 0.45)
         self._score = calibrated(model.option("doubtful", 0.74), model.option("sure", 0.92))
         self._multiple = model.net.described.picture[1].multiple

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import numpy as np
@@ -111,6 +111,7 @@ class Loaded:
     nets: dict[str, Net]
     where: Where
     read: Callable[[str], bytes]
+    _asked: set[str] = field(default_factory=set)
 
     @property
     def net(self) -> Net:
@@ -126,14 +127,24 @@ class Loaded:
             raise BadManifest(f"model {self.manifest.name} has no file {file}")
         return self.read(file).decode("utf-8").splitlines()
 
-    def option(self, name: str, default: T) -> T:
-        """A number, text or list of the manifest's ``options``, of the default's type. Raises BadManifest."""
-        value: Any = self.manifest.options.get(name, default)
+    def option(self, name: str, default: T, instead: T | None = None) -> T:
+        """A number, text or list of the manifest's ``options``, of the default's type; ``instead``, where there is one,
+        goes before it. Raises BadManifest."""
+        self._asked.add(name)
+        value: Any = self.manifest.options.get(name, default) if instead is None else instead
         if isinstance(default, float) and isinstance(value, int):
             value = float(value)
         if not isinstance(value, type(default)):
             raise BadManifest(f"model {self.manifest.name}: options.{name} is no {type(default).__name__}")
         return value
+
+    def check_options(self) -> None:
+        """Once everything was asked for. Raises BadManifest for options that nobody asked for: misspelt ones."""
+        if unknown := sorted(set(self.manifest.options) - self._asked):
+            known = f"it has {', '.join(sorted(self._asked))}" if self._asked else "it has none"
+            raise BadManifest(
+                f"model {self.manifest.name}: kind {self.manifest.kind} has no options.{unknown[0]}; {known}"
+            )
 
 
 def load(model: Model, engines: Sequence[Engine]) -> Loaded:

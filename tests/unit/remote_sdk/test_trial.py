@@ -55,6 +55,7 @@ def test_what_a_manifest_says_rightly_is_opened(tmp_path: Path) -> None:
         (LEVELS_TOML + "anchors = 3", "does not run as its manifest says: "),
         (LEVELS_TOML + "strides = [8, 16, 64]", "does not run as its manifest says: "),
         (LEVELS_TOML.replace("s32", "s99"), "does not run as its manifest says: 's99'"),
+        (LEVELS_TOML + "threshhold = 0.4", r"kind scrfd has no options\.threshhold; it has .*threshold"),
         ("", "name one output per stride"),
     ],
 )
