@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 from libs.common import ports
@@ -17,6 +18,8 @@ from services.remote_sdk.routes import LIMITS, SDK, SOURCES, routes
 from services.remote_sdk.service import Sdk
 from services.remote_sdk.worker import Worker
 
+log = logging.getLogger("mien.sdk")
+
 
 async def build(
     settings: SdkSettings, images: ports.Images, fetcher: Fetcher, *, max_body_bytes: int = MAX_BODY_BYTES
@@ -25,6 +28,8 @@ async def build(
     models or the device are missing. It warms the models in the background; until they are warm the health check
     answers 503."""
     catalogue = catalogue_of(settings)
+    if "models_dir" in settings.model_fields_set and not settings.models_dir.is_dir():
+        log.warning("no optional models: there is no folder %s (MIEN_MODELS_DIR)", settings.models_dir)
     worker = Worker(settings, catalogue)
     sdk = Sdk(worker, catalogue, settings)
     life = _Life(worker, sdk)

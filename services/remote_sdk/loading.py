@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -45,8 +44,6 @@ from services.remote_sdk.slots import THING_DETECTION
 from services.remote_sdk.stages.decode import Limits
 from services.remote_sdk.trial import try_detectors, try_faces, try_things
 
-log = logging.getLogger("mien.sdk")
-
 _FORMATS: dict[str, Literal["auto", "float32", "bfloat16"]] = {"auto": "auto", "fp32": "float32", "bf16": "bfloat16"}
 
 _NUMPY = Where("numpy", "cpu", "fp32")
@@ -76,8 +73,6 @@ class Models:
 def catalogue_of(settings: SdkSettings) -> Catalogue:
     """What the models in the settings' folder fill. Raises ENGINE_FAILED when a manifest or a preference is wrong."""
     try:
-        if "models_dir" in settings.model_fields_set and not settings.models_dir.is_dir():
-            log.warning("no optional models: there is no folder %s (MIEN_MODELS_DIR)", settings.models_dir)
         library = Library(settings.models_dir)
         versions.make_known(library)
         return Catalogue(library, settings)
