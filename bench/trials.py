@@ -49,18 +49,17 @@ def faces_in(answer: ImageResult) -> list[Rect]:
     return [person.face.rect for person in answer.persons if person.face]
 
 
-def hits(boxes: Sequence[Rect], points: Sequence[labels.Point]) -> int:
-    """How many points lie in a box; a box is one point's only."""
-    left, hits = list(boxes), 0
+def hits(boxes: Sequence[Rect], points: Sequence[labels.Point], height: float = 1.0) -> int:
+    """How many points lie in a box, or in its upper part; a box is one point's only."""
+    left = list(boxes)
     for point in points:
-        if own := next((box for box in left if holds(box, point)), None):
+        if own := next((box for box in left if holds(box, point, height)), None):
             left.remove(own)
-            hits += 1
-    return hits
+    return len(boxes) - len(left)
 
 
 def holds(box: Rect, point: labels.Point, height: float = 1.0) -> bool:
-    """Whether a point lies in a box, or in the upper part of it."""
+    """Whether a point lies in a box, or in the upper part of it that has so much of its height, 0..1."""
     x, y = point
     return box.x <= x < box.x + box.width and box.y <= y < box.y + height * box.height
 
@@ -195,14 +194,9 @@ def both(known: Mapping[Any, bool], found: Mapping[Any, bool], yes: str, no: str
 def _bodies(answers: Answers) -> list[tuple[str, Right]]:
     """Faces that lie in the upper half of a body of their own."""
     marks = marked()
-    hits = 0
-    for photo, points in marks.items():
-        left = [one.body.rect for one in answers[photo].persons if one.body]
-        for point in points:
-            if own := next((box for box in left if holds(box, point, 0.5)), None):
-                left.remove(own)
-                hits += 1
-    return [("faces with a body", Right(hits, sum(map(len, marks.values()))))]
+    bodies = {photo: [one.body.rect for one in answers[photo].persons if one.body] for photo in marks}
+    right = sum(hits(bodies[photo], points, 0.5) for photo, points in marks.items())
+    return [("faces with a body", Right(right, sum(map(len, marks.values()))))]
 
 
 def _people(answers: Answers) -> list[tuple[str, Right]]:
@@ -277,8 +271,8 @@ def _objects(answers: Answers) -> list[tuple[str, Right]]:
     right = false = 0
     for photo, names in labels.THINGS.items():
         seen = [each.label for each in answers[photo].estimations.objects or []]
-        hits = sum(min(seen.count(name), names.count(name)) for name in set(names))
-        right, false = right + hits, false + len(seen) - hits
+        known = sum(min(seen.count(name), names.count(name)) for name in set(names))
+        right, false = right + known, false + len(seen) - known
     return [("things", Right(right, wanted, f"{false} others"))]
 
 

@@ -20,7 +20,7 @@ _OF_FACES = {
     "deepfake_states",
 }
 _OF_BODIES = {*BODY_FIELDS, "estimate_body_descriptor", "estimate_body_warp"}
-_OF_SCENES = {
+_NOT_OF_WARPS = {
     *_ANGLES,
     "detect_body",
     "estimate_people_count",
@@ -40,7 +40,7 @@ _OF_SCENES = {
     "estimate_body_warp",
     "liveness_states",
 }
-"""What a warp, which is one already and shows nothing around it, does not tell."""
+"""What a warp does not tell: it shows nothing around a face or a body, and is itself what would be cut out."""
 
 
 def reaching(params: SdkParams) -> SdkParams:
@@ -51,5 +51,5 @@ def reaching(params: SdkParams) -> SdkParams:
     if params.image_type == FACE_WARP or (params.image_type == RAW and not params.detect_body):
         idle |= _OF_BODIES
     if params.image_type != RAW:
-        idle |= _OF_SCENES
+        idle |= _NOT_OF_WARPS
     return SdkParams.model_validate(params.model_dump(exclude=idle))

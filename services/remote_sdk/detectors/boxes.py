@@ -18,7 +18,6 @@ from services.remote_sdk.networks.frames import Frame, Pixels, in_memory, resize
 
 Floats = NDArray[np.floating]
 
-
 _SLACK = 0.01
 """Of its size a picture may lose to fit a network that takes multiples."""
 
@@ -123,7 +122,10 @@ def strongest(found: Found, overlap: float) -> Found:
     found = found.only(np.argsort(-found.scores, kind="stable"))
     # Classes laid far apart from each other do not meet.
     apart = 0.0 if found.classes is None else found.classes[:, None] * (found.boxes.max(initial=0) + 1)
-    same = lambda some, others: _overlap(some, others) > overlap  # noqa: E731 (one line, used once)
+
+    def same(some: Tensor, others: Tensor) -> Tensor:
+        return _overlap(some, others) > overlap
+
     return found.only(suppression.strongest(torch.from_numpy(found.boxes + apart), same).numpy())
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.remote_sdk.detectors.boxes import Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, fitted, in_groups, strongest
 from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
@@ -21,7 +21,8 @@ class YuNet:
     """Any number of threads may call it at once."""
 
     def __init__(self, model: Loaded, long_side: int | None = None, threshold: float | None = None) -> None:
-        """``threshold``: 0..1, the network's own score; both None: what the manifest says."""
+        """``long_side``: pixels of the searched picture; ``threshold``: 0..1, the network's own score; both None: what
+        the manifest says."""
         self._net = model.net
         self._long_side = model.option("long_side", 800, long_side)
         self._threshold = model.option("threshold", 0.8, threshold)
@@ -31,8 +32,11 @@ class YuNet:
 
     def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         side = long_side or self._long_side
+
+        def fit(image: Frame) -> Fitted:
+            return fitted(image, side, self._multiple, _LARGEST_UPSCALE)
+
         faces: list[list[Detection]] = [[] for _ in images]
-        fit = lambda image: fitted(image, side, self._multiple, _LARGEST_UPSCALE)  # noqa: E731 (one line, used once)
         for number, found in in_groups(images, fit, self._search):
             faces[number] = detections(found, self._score)
         return faces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
@@ -14,11 +15,10 @@ from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Netwo
 from services.remote_sdk.models import manifest
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest, Manifest, Numbers, Picture
+from services.remote_sdk.stages.luma import luma_of
 
 T = TypeVar("T")
 Pixels = NDArray[np.uint8]
-
-LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
 
 class Net:
@@ -74,7 +74,7 @@ def prepared(pictures: Sequence[Pixels], wanted: Picture) -> Array:
     """RGB pictures, uint8 (h, w, 3), as one array in the form that the manifest describes."""
     stack = np.stack([resized(each, wanted) for each in pictures])
     if wanted.colour == "grey":
-        stack = (stack.astype(np.float32) @ LUMA)[..., None]
+        stack = luma_of(stack)[..., None]
     elif wanted.colour == "BGR":
         stack = stack[..., ::-1]
     if wanted.layout == "NCHW":
@@ -123,7 +123,7 @@ class Loaded:
     def lines(self, file: str) -> list[str]:
         """The lines of a file of names. Raises BadManifest when the manifest has no such file, ModelMissing,
         ModelCorrupt."""
-        if file not in {path.rpartition("/")[2] for path in (each.path for each in self.manifest.files)}:
+        if file not in {PurePosixPath(each.path).name for each in self.manifest.files}:
             raise BadManifest(f"model {self.manifest.name} has no file {file}")
         return self.read(file).decode("utf-8").splitlines()
 

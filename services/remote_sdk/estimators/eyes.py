@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from services.remote_sdk.engines.net import LUMA, Loaded
+from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Pixels, around
+from services.remote_sdk.stages.luma import luma_of
 from services.remote_sdk.stages.view import FaceView, Points
 
 OPEN, CLOSED, OCCLUDED = "open", "closed", "occluded"
@@ -84,7 +85,7 @@ class EyeStates:
 
     def _in_one_light(self, pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Grey pictures (..., h, w, 3) of one brightness and contrast: the network learnt on infrared ones."""
-        grey = pixels @ LUMA
+        grey = luma_of(pixels)
         mean, deviation = grey.mean((-2, -1), keepdims=True), grey.std((-2, -1), keepdims=True)
         lit = (grey - mean) / np.maximum(deviation, 1) * self._spread + self._level
         return np.repeat(lit.clip(0, 255).astype(np.uint8)[..., None], 3, axis=-1)

@@ -13,6 +13,7 @@ from services.remote_sdk.engines.port import Array
 from services.remote_sdk.estimators.light import well_lit
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.stages.crops import Pixels, around
+from services.remote_sdk.stages.luma import luma_of
 from services.remote_sdk.stages.view import FaceView
 
 # The strip in distances between the eyes: as wide as upstream cuts it by 68 points, brows and nose in it.
@@ -25,7 +26,6 @@ _DARK = 0.65
 """Brightness of the lenses in that of the cheeks, below which they are dark. Of 58 faces with glasses 3 of 5 sunglasses
 have .41 to .59, the two others, which shine, and all clear lenses .68 and more; and so has a mask taken for glasses."""
 _BRIGHT_PERCENTILE = 80  # the white of an eye behind clear glass
-_LUMA = np.array([0.299, 0.587, 0.114])
 
 
 class Glasses:
@@ -59,7 +59,7 @@ class Glasses:
 
 def _brightness_of_lenses(strip: Pixels) -> float:
     """Of the brighter lens, in parts of the cheek's below it."""
-    luma = strip @ _LUMA
+    luma = luma_of(strip)
     lenses = [np.percentile(_part(luma, eye, _LENS), _BRIGHT_PERCENTILE) for eye in (-0.5, 0.5)]
     cheeks = [max(float(np.median(_part(luma, eye, _CHEEK))), 1.0) for eye in (-0.5, 0.5)]
     return max(lens / cheek for lens, cheek in zip(lenses, cheeks, strict=True))

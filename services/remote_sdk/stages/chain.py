@@ -29,7 +29,7 @@ from services.remote_sdk.stages.bodies import (
 )
 from services.remote_sdk.stages.decode import Picture, Pixels, Wish, encode_jpeg
 from services.remote_sdk.stages.face_boxes import enlarged, face_box, landmark_box, moved_apart, side
-from services.remote_sdk.stages.hints import MAX_BOXES, meant
+from services.remote_sdk.stages.hints import MAX_BOXES, faces_meant
 from services.remote_sdk.stages.pairing import paired
 from services.remote_sdk.stages.portrait import portrait
 from services.remote_sdk.stages.pose import head_pose
@@ -168,7 +168,7 @@ class Chain:
             if job.params.image_type != RAW or not job.params.detect_face:
                 continue
             if job.image.face_bounding_boxes:
-                boxes[number] = meant(picture.pixels, job.image.face_bounding_boxes, self.detector)
+                boxes[number] = faces_meant(picture.pixels, job.image.face_bounding_boxes, self.detector)
             else:
                 whole.append(number)
         found = self.detector.detect([pictures[number][1].frame for number in whole])

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from libs.common.errors import Code, MienError
-from libs.common.media import PICTURES, essence, sniff
+from libs.common.media import JPEG, PICTURES, essence, sniff
 from services.remote_sdk.stages import png
 
 Pixels = NDArray[np.uint8]
@@ -112,7 +112,7 @@ def plain_jpeg(data: bytes, content_type: str | None, limits: Limits, wish: Wish
     """
     check_size(data, limits)
     _check_type(data, content_type)
-    if sniff(data[:_MAGIC_BYTES]) != "image/jpeg" or _JPEG_END not in data[-_JPEG_TAIL:]:
+    if sniff(data[:_MAGIC_BYTES]) != JPEG or _JPEG_END not in data[-_JPEG_TAIL:]:
         return None
     with _opened(data) as header:
         _check_pixels(header, limits)

@@ -26,7 +26,7 @@ def landmark_box(found: Detection) -> tuple[float, float, float, float]:
 
 
 def side(found: Detection) -> float:
-    """Of the square in which dlib's detector would find the face."""
+    """Pixels of a side of the square in which dlib's detector would find the face."""
     return found.width if _is_square(found) else _DLIB_SIDE * math.sqrt(found.width * found.height)
 
 

@@ -16,7 +16,7 @@ _MARGIN = 0.5  # of the box, on every side: the detector needs to see around a f
 _LONG_SIDE = 400  # pixels of a scaled crop: the face in it is some 200, the detector starts at 80
 
 
-def meant(pixels: Pixels, hints: list[Rect], detector: Detector) -> list[Detection]:
+def faces_meant(pixels: Pixels, hints: list[Rect], detector: Detector) -> list[Detection]:
     """The face each hint means: the best one whose centre lies in the hint. A hint without a face gives nothing."""
     crops = [crop for hint in hints if (crop := _crop(pixels, hint))]
     found = detector.detect([crop.pixels for crop in crops], _LONG_SIDE)

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from libs.common.wire.estimations import Portrait
 from services.remote_sdk.stages.crops import Pixels
+from services.remote_sdk.stages.luma import luma_of
 from services.remote_sdk.stages.view import FaceView, box_of
 
 _LONG_SIDE = 256  # pixels in which the background is looked at
 _HAIR_WIDTH, _HAIR_ABOVE = 1.5, 0.2  # what is left out beside and above the head, in parts of it
 _LEAST = 0.02  # share of the picture below which there is no background to speak of
 _USUAL = 25  # of 255: how far a colour may be from the background's own, in every channel
-_LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # Rec. 601
 
 
 class _Head(NamedTuple):
@@ -65,7 +65,7 @@ def _head(view: FaceView) -> _Head:
 
 def _dynamic_range(face: Pixels) -> float:
     """Bits of the number of different brightnesses, 0..8: what clause 7.4.3 wants to be 7 or more. Noise counts too."""
-    return round(math.log2(len(np.unique((face @ _LUMA).astype(np.uint8)))), 2)
+    return round(math.log2(len(np.unique(luma_of(face).astype(np.uint8)))), 2)
 
 
 def _background(pixels: Pixels, head: _Head) -> tuple[float | None, float | None]:
@@ -77,7 +77,7 @@ def _background(pixels: Pixels, head: _Head) -> tuple[float | None, float | None
         return None, None
     colours = small[where].astype(np.int16)
     far = np.abs(colours - np.median(colours, axis=0)).max(axis=1)
-    lightness = float((colours @ _LUMA).mean()) / 255
+    lightness = float(luma_of(colours).mean()) / 255
     return round(float((far <= _USUAL).mean()), 4), round(min(lightness, 1.0), 4)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from libs.common.wire.estimations import HeadPose, Quality, Rect
+from services.remote_sdk.stages.luma import luma_of
 
 Chip = NDArray[np.uint8]
 
@@ -35,7 +36,7 @@ def measure(chip: Chip) -> Quality:
     - specularity: share without mirror-like highlights (brightest channel over 225, saturation below 0.15, after the
       thresholding of Lehmann and Palm, JOSA A 18, 2001), 0 when a quarter of it shines.
     """
-    luma = _luma(chip)
+    luma = luma_of(chip)
     on_face = luma.take(_ON_FACE)
     return Quality(
         blurriness=_unit((_BLURRED - _blur(luma)) / (_BLURRED - _SHARP)),
@@ -44,10 +45,6 @@ def measure(chip: Chip) -> Quality:
         illumination=_evenness(luma),
         specularity=_unit(1 - 4 * _shining(chip)),
     )
-
-
-def _luma(chip: Chip) -> NDArray[np.float32]:
-    return chip.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
 
 
 def _ellipse() -> NDArray[np.bool_]:

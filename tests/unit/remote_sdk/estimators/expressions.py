@@ -49,11 +49,11 @@ def in_the_mirror() -> list[tuple[Findings, Findings]]:
 def _both_ways(path: str) -> tuple[Findings, Findings]:
     picture = ImageOps.exif_transpose(Pillow.open(shared(path))).convert("RGB")
     picture.thumbnail((800, 800))
-    upright, mirrored = (look(_png(each), *MODELS)[:1] for each in (picture, ImageOps.mirror(picture)))
+    upright, mirrored = (look(_bmp(each), *MODELS)[:1] for each in (picture, ImageOps.mirror(picture)))
     return findings_of(upright, *MODELS)[0], findings_of(mirrored, *MODELS)[0]
 
 
-def _png(picture: Pillow.Image) -> bytes:
+def _bmp(picture: Pillow.Image) -> bytes:
     encoded = io.BytesIO()
-    picture.save(encoded, "PNG", compress_level=1)
+    picture.save(encoded, "BMP")
     return encoded.getvalue()

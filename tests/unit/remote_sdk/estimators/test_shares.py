@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from services.remote_sdk.estimators.shares import shares
@@ -13,6 +13,7 @@ VALUES = st.lists(st.floats(-1, 1e6, width=32), min_size=1, max_size=80)
 
 
 @given(VALUES)
+@example([-1, 0, 0])
 def test_they_sum_to_one_with_four_decimals_in_the_order_of_the_values(values: list[float]) -> None:
     words = [str(number) for number in range(len(values))]
     told = list(shares(words, np.array(values, np.float32)).values())
