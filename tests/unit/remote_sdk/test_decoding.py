@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -114,20 +115,29 @@ def test_pictures_of_one_call_come_in_order_each_with_its_own_error(children: Ch
         (b"crash", "was ended by SIGSEGV"),
         (b"kill!", "was ended by SIGKILL"),
         (b"leave", "ended with exit code 3"),
-        (b"sleep", "did not answer for 8 s"),
         (b"spin!", "took more processor time than a picture may"),
     ],
 )
 def test_a_picture_that_ends_or_blocks_its_process_costs_only_itself(
     data: bytes, reason: str, misled: Children
 ) -> None:
-    [first] = misled.processes
+    assert_only_given_up(misled, data, reason)
+
+
+def test_a_picture_whose_process_does_not_answer_costs_only_itself() -> None:
+    with closing(Children(LIMITS, 1, command=MISLED, wall_s=2.0)) as impatient:
+        assert_only_given_up(impatient, b"sleep", "did not answer for 2 s")
+
+
+def assert_only_given_up(children: Children, data: bytes, reason: str) -> None:
+    """The picture is refused for this reason, its process gone, and the next picture decoded by another one."""
+    [first] = children.processes
     with pytest.raises(MienError) as given_up:
-        misled.decode(data, None)
+        children.decode(data, None)
     assert given_up.value.code is Code.BROKEN_IMAGE
     assert given_up.value.detail == f"the decoder gave this picture up: it {reason}"
-    assert misled.decode(picture(), None).pixels.shape == (40, 60, 3)
-    assert misled.processes != [first]
+    assert children.decode(picture(), None).pixels.shape == (40, 60, 3)
+    assert children.processes != [first]
     assert not is_there(first)
 
 
@@ -206,9 +216,11 @@ def test_the_memory_of_a_large_picture_is_given_back_with_the_next() -> None:
         lines = Path("/proc/self/status").read_text().splitlines()
         return int(next(line.split()[1] for line in lines if line.startswith("RssShmem"))) / 1024
 
+    large_png = io.BytesIO()
+    Image.new("RGB", (5000, 4000), "red").save(large_png, "PNG", compress_level=1)
     one = Children(LIMITS, 1)
     before = shared_mb()
-    assert one.decode(picture("PNG", 5000, 4000), None).pixels.sum()
+    assert one.decode(large_png.getvalue(), None).pixels.sum()
     large = shared_mb() - before
     one.decode(picture(), None)
     assert large > 55
