@@ -125,11 +125,9 @@ async def test_a_subscriber_is_told_of_its_accounts_events_as_they_happen(
     }
 
 
-async def test_frames_are_flat_where_the_operator_wants_them_so(
-    open_sender: Open, session: aiohttp.ClientSession
-) -> None:
+async def test_frames_are_flat_where_the_operator_wants_them_so(open_sender: Open) -> None:
     account, event_id = new_id(), new_id()
-    async with open_sender(SenderSettings(frame="flat")) as sender:
+    async with open_sender(SenderSettings(frame="flat")) as sender, aiohttp.ClientSession() as session:
         line = await subscribed(session, DOORS["gateway inside"](sender), account)
         await sender.bus.publish(telling(account, told(event_id, source="gate-1")))
         frame = await line.frame()
@@ -180,11 +178,10 @@ async def test_what_is_wrong_is_refused_before_the_upgrade(
         assert (answer.status, (await answer.json())["error_code"]) == (400, 12016)
 
 
-async def test_subscribers_are_counted_for_each_account_and_in_all(
-    open_sender: Open, session: aiohttp.ClientSession
-) -> None:
+async def test_subscribers_are_counted_for_each_account_and_in_all(open_sender: Open) -> None:
     mine, yours, theirs = new_id(), new_id(), new_id()
-    async with open_sender(SenderSettings(max_per_account=2, max_subscribers=3)) as sender:
+    settings = SenderSettings(max_per_account=2, max_subscribers=3)
+    async with open_sender(settings) as sender, aiohttp.ClientSession() as session:
         url = DOORS["gateway outside"](sender)
         lines = [await subscribed(session, url, account) for account in (mine, mine, yours)]
         assert await refused(session, url, mine) == (503, 12033)
@@ -227,11 +224,11 @@ def dropped(reason: str) -> float:
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_subscriber_that_does_not_read_is_dropped_and_told_why(
-    open_sender: Open, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch, door: str
+    open_sender: Open, monkeypatch: pytest.MonkeyPatch, door: str
 ) -> None:
     monkeypatch.setattr(gateway_sockets, "SLOW_S", 0.5)
     account, before = new_id(), dropped("slow")
-    async with open_sender(SenderSettings(slow_s=0.5)) as sender:
+    async with open_sender(SenderSettings(slow_s=0.5)) as sender, aiohttp.ClientSession() as session:
         url = DOORS[door](sender)
         slow, quick = await subscribed(session, url, account), await subscribed(session, url, account)
         slow.own_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 256 * 1024)
