@@ -10,7 +10,7 @@ from libs.common.ids import Id
 from libs.common.wire.estimations import BodyAttributes, Descriptor, FaceAttributes
 from libs.common.wire.events import Location, TopMatch
 from libs.common.wire.faces import Face, FaceDraft, TemporaryAttributeDraft
-from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport
+from libs.common.wire.handlers import EmitQuery, FilteredDetection, ImageReport, WholePicture
 from libs.common.wire.images import ImageDraft
 from libs.common.wire.matcher import Match
 from libs.common.wire.policies import Filters, Policies
@@ -157,4 +157,11 @@ class Emission:
         if result is None:
             assert picture.error is not None
             return ImageReport(filename=picture.filename, status=0, error=picture.error)
-        return ImageReport(filename=picture.filename, status=result.status, error=result.error, exif=result.exif)
+        whole = result.estimations
+        return ImageReport(
+            filename=picture.filename,
+            status=result.status,
+            error=result.error,
+            exif=result.exif,
+            image_estimations=WholePicture(people=whole.people, image_modification=whole.image_modification),
+        )

@@ -52,7 +52,7 @@ def emitted(emission: Emission, draft: Draft) -> EmittedEvent:
         location=emission.location,
         face=_face(draft),
         face_attributes=_face_attributes(draft),
-        body_attributes=EmittedAttributes(samples=draft.body_samples) if draft.has_body else None,
+        body_attributes=_body_attributes(draft) if draft.has_body else None,
         detections=[_detection(emission, seen) for seen in draft.seen],
         matches=_matches(emission, draft),
         aggregate_estimations=AggregateEstimations(
@@ -101,6 +101,11 @@ def _face_attributes(draft: Draft) -> EmittedAttributes | None:
         basic_attributes=basic,
         samples=draft.face_samples,
     )
+
+
+def _body_attributes(draft: Draft) -> EmittedAttributes:
+    descriptor = draft.body_descriptor
+    return EmittedAttributes(score=descriptor.score if descriptor else None, samples=draft.body_samples)
 
 
 def _detection(emission: Emission, seen: Seen) -> EmittedDetection:

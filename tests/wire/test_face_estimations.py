@@ -110,3 +110,19 @@ async def test_events_are_found_by_mask_and_by_liveness(client: MienClient) -> N
     assert await found(masks=[1], liveness=[1]) == {alive}
     kept = await client.events.get(spoof)
     assert (kept.mask, kept.liveness) == (1, 0)
+
+
+async def test_an_emission_reports_of_people_and_bodies_what_sdk_says_of_the_picture(client: MienClient) -> None:
+    picture = shared("face_recognition/test/obama_and_biden.jpg")
+    policies = {
+        "detect_policy": {"detect_body": 1, "estimate_people_count": 1},
+        "extract_policy": {"extract_body_descriptor": 1},
+    }
+    result = await client.handlers.emit(await client.handlers.create(policies), picture)
+    answer = await client.sdk(picture, detect_body=1, estimate_body_descriptor=1, estimate_people_count=1)
+    [said] = answer["images_estimations"]
+    assert result.images[0].image_estimations.model_dump(mode="json", exclude_none=True) == said["image_estimations"]
+    assert said["image_estimations"]["people"]["count"] == len(said["estimations"]) > 2
+    assert [event.body_attributes and event.body_attributes.score for event in result.events] == [
+        person["body"]["descriptor"]["score"] if person["body"] else None for person in said["estimations"]
+    ]

@@ -13,6 +13,8 @@ from libs.common.wire.estimations import (
     BasicAttributes,
     BodyAttributes,
     FaceAttributes,
+    ImageModification,
+    People,
     Pixel,
     Rect,
 )
@@ -87,6 +89,13 @@ class EmitQuery(Wire):
         return self
 
 
+class WholePicture(Wire):
+    """Estimations of a whole picture; a key that was not estimated is null."""
+
+    people: People | None = None
+    image_modification: ImageModification | None = None
+
+
 class ImageReport(Wire):
     """How one input picture fared."""
 
@@ -94,6 +103,7 @@ class ImageReport(Wire):
     status: Flag
     error: ErrorBody
     exif: dict[str, Any] | None = None
+    image_estimations: WholePicture = WholePicture()
 
 
 class DetectionAttributes(Wire):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from libs.common.ids import new_id
 from libs.common.wire.estimations import FaceAttributes
 from libs.common.wire.handlers import DetectionAttributes, FilteredDetection, FilteredSample
-from libs.common.wire.sdk import BodyResult, FaceResult, FilterReason, ImageResult
+from libs.common.wire.sdk import BodyResult, FaceResult, FilterReason, ImageResult, Person, SdkParams
 from services.handlers import requirements
 from services.handlers.emission import Draft, Emission, Picture, Seen
 from services.handlers.face_checks import examine
@@ -14,14 +14,10 @@ from services.handlers.ports import Services
 
 async def detect(emission: Emission, services: Services) -> None:
     """Detect, filter and describe everything in one inference call; drafts follow images, then size."""
-    query = emission.query
-    params = requirements.sdk_params(
-        emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes
-    )
     usable = [(index, picture) for index, picture in enumerate(emission.pictures) if picture.image]
     if not usable:
         return
-    result = await services.sdk.estimate([picture.image for _, picture in usable if picture.image], params)
+    result = await services.sdk.estimate([picture.image for _, picture in usable if picture.image], _params(emission))
     seen: list[Seen] = []
     for (index, picture), image in zip(usable, result.images, strict=True):
         emission.results[index] = image
@@ -29,7 +25,7 @@ async def detect(emission: Emission, services: Services) -> None:
         bodies = image.filtered_bodies
         emission.filtered_bodies += [_filtered(picture, body.body, body.filter_reasons) for body in bodies]
         seen += _seen(picture, image)
-    if not query.aggregate_attributes:
+    if not emission.query.aggregate_attributes:
         emission.drafts = [_draft(emission, [one]) for one in seen]
     elif seen:
         draft = _draft(emission, seen)
@@ -38,6 +34,13 @@ async def detect(emission: Emission, services: Services) -> None:
         if body := result.body_aggregate:
             draft.body_attributes, draft.body_descriptor = body.attributes, body.descriptor
         emission.drafts = [draft]
+
+
+def _params(emission: Emission) -> SdkParams:
+    query = emission.query
+    return requirements.sdk_params(
+        emission.policies, query.image_type, query.use_exif_info, aggregate=query.aggregate_attributes
+    )
 
 
 def _seen(picture: Picture, image: ImageResult) -> list[Seen]:
@@ -76,8 +79,9 @@ def _filtered(picture: Picture, found: FaceResult | BodyResult, reasons: list[Fi
     )
 
 
-async def check_faces(emission: Emission, _: Services) -> None:
-    """Examine faces by the ``face_quality`` policy; with its filter on, those that fail are rejected."""
+async def check_faces(emission: Emission, services: Services) -> None:
+    """Examine faces by the ``face_quality`` policy; with its filter on, those that fail are rejected and, as with every
+    other filter, leave their bodies."""
     policy = emission.policies.detect_policy.face_quality
     if not policy.estimate:
         return
@@ -86,21 +90,42 @@ async def check_faces(emission: Emission, _: Services) -> None:
             if seen.person.face:
                 seen.person.face.attributes.face_quality = examine(seen.person.face, policy)
         if policy.filter:
-            draft.seen = [seen for seen in draft.seen if not _rejected(emission, seen)]
+            await _reject(emission, draft, services)
         faces = [seen.person.face for seen in draft.seen if seen.person.face]
         if faces:
             draft.attributes.face_quality = faces[0].attributes.face_quality
     emission.drafts = [draft for draft in emission.drafts if draft.seen]
 
 
-def _rejected(emission: Emission, seen: Seen) -> bool:
+async def _reject(emission: Emission, draft: Draft, services: Services) -> None:
+    """Take out of the draft the faces that failed, and what was estimated of them."""
+    failed = [seen for seen in draft.seen if _fails(seen)]
+    if not failed:
+        return
+    for seen in failed:
+        emission.filtered.append(_failure(seen))
+        seen.person, seen.face_sample = Person(body=seen.person.body), None
+    draft.seen = [seen for seen in draft.seen if seen.person.face or seen.person.body]
+    draft.attributes, draft.descriptor = FaceAttributes(), None
+    left = [seen.picture.image for seen in draft.seen if seen.person.face and seen.picture.image]
+    if left:  # several pictures of an aggregation: only inference can say what those that are left have in common
+        result = await services.sdk.estimate(left, _params(emission))
+        if face := result.aggregate:
+            draft.attributes, draft.descriptor = face.attributes, face.descriptor
+
+
+def _fails(seen: Seen) -> bool:
     face = seen.person.face
-    if face is None or face.attributes.face_quality is None or face.attributes.face_quality.status:
-        return False
+    return bool(face and face.attributes.face_quality and not face.attributes.face_quality.status)
+
+
+def _failure(seen: Seen) -> FilteredDetection:
+    face = seen.person.face
+    assert face is not None
+    assert face.attributes.face_quality is not None
     reasons = [
         FilterReason(filter_name=check.name, object_value=check.object_value, threshold_value=check.threshold)
         for check in face.attributes.face_quality.checks
         if not check.result
     ]
-    emission.filtered.append(_filtered(seen.picture, face, reasons))
-    return True
+    return _filtered(seen.picture, face, reasons)
