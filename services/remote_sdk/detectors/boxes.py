@@ -83,11 +83,28 @@ def _up(value: int, multiple: int) -> int:
     return -(-value // multiple) * multiple
 
 
-def in_groups(
+def searched(
+    images: Sequence[Frame],
+    fit: Callable[[Frame], Fitted],
+    search: Callable[[list[Pixels]], list[Found]],
+    score: Callable[[float], float],
+    labels: list[str] | None = None,
+) -> list[list[Detection]]:
+    """What ``search`` finds in each picture once ``fit`` has brought it to size, as the port wants it.
+
+    Pictures of one size are searched together; one without pixels shows nothing. ``score`` turns the network's own into
+    one of 0..1; ``labels`` are the names of the classes.
+    """
+    things: list[list[Detection]] = [[] for _ in images]
+    for number, found in _in_groups(images, fit, search):
+        things[number] = _detections(found, score, labels)
+    return things
+
+
+def _in_groups(
     images: Sequence[Frame], fit: Callable[[Frame], Fitted], search: Callable[[list[Pixels]], list[Found]]
 ) -> Iterator[tuple[int, Found]]:
-    """What ``search`` finds in pictures brought to size by ``fit``, those of one size together, each with the number
-    of its picture and in that picture's pixels. Pictures without pixels are left out."""
+    """What is found in each picture, with the picture's number and in its pixels."""
     groups: dict[tuple[int, ...], list[tuple[int, Fitted]]] = defaultdict(list)
     for number, image in enumerate(images):
         if math.prod(image.shape):
@@ -103,8 +120,7 @@ def _in_source(found: Found, scale: tuple[float, float]) -> Found:
     return found._replace(boxes=found.boxes / np.array(scale * 2), points=points)
 
 
-def detections(found: Found, score: Callable[[float], float], labels: list[str] | None = None) -> list[Detection]:
-    """As the port wants them; ``score`` turns the network's own into one of 0..1."""
+def _detections(found: Found, score: Callable[[float], float], labels: list[str] | None) -> list[Detection]:
     return [
         Detection(
             *(float(edge) for edge in (box[0], box[1], box[2] - 1, box[3] - 1)),

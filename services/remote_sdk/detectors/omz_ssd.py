@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, in_groups, stretched, strongest
+from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, searched, stretched, strongest
 from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
@@ -29,10 +29,7 @@ class OmzSsd:
         self._score = calibrated(model.option("doubtful", 0.5), model.option("sure", 0.9))
 
     def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
-        things: list[list[Detection]] = [[] for _ in images]
-        for number, found in in_groups(images, self._fit, self._search):
-            things[number] = detections(found, self._score, [self._label])
-        return things
+        return searched(images, self._fit, self._search, self._score, [self._label])
 
     def _fit(self, image: Frame) -> Fitted:
         return stretched(image, self._width, self._height)

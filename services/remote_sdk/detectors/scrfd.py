@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.remote_sdk.detectors.boxes import Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.boxes import Found, calibrated, fitted, searched, strongest
 from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
@@ -44,10 +44,7 @@ class Scrfd:
 
     def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
         side = self._side if self._fixed else long_side or self._side
-        faces: list[list[Detection]] = [[] for _ in images]
-        for number, found in in_groups(images, lambda image: fitted(image, side, self._multiple, 1.0), self._search):
-            faces[number] = detections(found, self._score)
-        return faces
+        return searched(images, lambda image: fitted(image, side, self._multiple, 1.0), self._search, self._score)
 
     def _search(self, pictures: list[Pixels]) -> list[Found]:
         # One by one: these exports have no batch dimension in their outputs.

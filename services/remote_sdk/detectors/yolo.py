@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, fitted, searched, strongest
 from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
@@ -40,10 +40,7 @@ class Yolo:
         self._score = calibrated(model.option("doubtful", 0.4), model.option("sure", 0.8))
 
     def detect(self, images: Sequence[Frame], long_side: int | None = None) -> list[list[Detection]]:
-        things: list[list[Detection]] = [[] for _ in images]
-        for number, found in in_groups(images, self._fit, self._search):
-            things[number] = detections(found, self._score, self._classes)
-        return things
+        return searched(images, self._fit, self._search, self._score, self._classes)
 
     def _fit(self, image: Frame) -> Fitted:
         return fitted(image, self._side, self._side, 4.0)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, detections, fitted, in_groups, strongest
+from services.remote_sdk.detectors.boxes import Fitted, Found, calibrated, fitted, searched, strongest
 from services.remote_sdk.detectors.port import Detection
 from services.remote_sdk.engines.net import Loaded
 from services.remote_sdk.engines.port import Array
@@ -36,10 +36,7 @@ class YuNet:
         def fit(image: Frame) -> Fitted:
             return fitted(image, side, self._multiple, _LARGEST_UPSCALE)
 
-        faces: list[list[Detection]] = [[] for _ in images]
-        for number, found in in_groups(images, fit, self._search):
-            faces[number] = detections(found, self._score)
-        return faces
+        return searched(images, fit, self._search, self._score)
 
     def _search(self, pictures: list[Pixels]) -> list[Found]:
         outputs, width = self._net.see(pictures), pictures[0].shape[1]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from libs.common.wire.estimations import Descriptor
 from services.remote_sdk.engines.net import Loaded
+from services.remote_sdk.estimators.descriptor import vectors_in
 from services.remote_sdk.estimators.port import Findings
 from services.remote_sdk.models.manifest import BadManifest
 from services.remote_sdk.stages.crops import Pixels
@@ -29,10 +28,6 @@ class BodyDescriptor:
         return seen.cut(seen.box, self._net.size).pixels
 
     def run(self, crops: list[Pixels]) -> list[Findings]:
-        vectors = self._net.see(crops)[self._output].reshape(len(crops), -1)
-        if (length := vectors.shape[1]) != self._described.length:
-            raise BadManifest(f"the network gives {length} values, its manifest says {self._described.length}")
-        if self._described.unit:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
+        vectors = vectors_in(self._net.see(crops)[self._output].reshape(len(crops), -1), self._described)
         version = self._described.version
         return [{"descriptor": Descriptor(version=version, data=each.astype("<f4").tobytes())} for each in vectors]

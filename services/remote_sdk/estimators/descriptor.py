@@ -8,13 +8,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from services.remote_sdk.engines.net import Loaded
-from services.remote_sdk.models.manifest import BadManifest
+from services.remote_sdk.engines.port import Array
+from services.remote_sdk.models.manifest import BadManifest, DescriptorVersion
 from services.remote_sdk.networks.frames import Frame, stacked
 from services.remote_sdk.networks.resnet import FaceDescriber
 from services.remote_sdk.stages.crops import Pixels
 from services.remote_sdk.stages.view import FaceView
 
 Vector = NDArray[np.float32]
+
+_LEAST = 1e-9
 
 
 class Describer(Protocol):
@@ -64,9 +67,16 @@ class ArcFace:
         return seen.arcface(self._size).pixels
 
     def run(self, crops: list[Pixels]) -> list[Vector]:
-        vectors = self._net.see(crops)[self._output].reshape(len(crops), -1)
-        if (length := vectors.shape[1]) != self._described.length:
-            raise BadManifest(f"the network gives {length} values, its manifest says {self._described.length}")
-        if self._described.unit:
-            vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-9)
-        return list(vectors.astype(np.float32))
+        return vectors_in(self._net.see(crops)[self._output].reshape(len(crops), -1), self._described)
+
+
+def vectors_in(output: Array, described: DescriptorVersion) -> list[Vector]:
+    """The descriptors, float32 (values,), in a network's output (n, values), of length 1 where their version has it so.
+
+    Raises BadManifest when they have another number of values than their version.
+    """
+    if (values := output.shape[1]) != described.length:
+        raise BadManifest(f"the network gives {values} values, its manifest says {described.length}")
+    if described.unit:
+        output = output / np.maximum(np.linalg.norm(output, axis=1, keepdims=True), _LEAST)
+    return list(output.astype(np.float32))
