@@ -13,15 +13,22 @@ from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest
 
 _CUDA = "CUDAExecutionProvider"
+_ON_CUDA = {
+    # By default every shape of input, so every number of faces, begins with a trial of all of cuDNN's algorithms.
+    "cudnn_conv_algo_search": "HEURISTIC",
+    # By default it takes twice as much of the GPU's memory each time, beside torch.
+    "arena_extend_strategy": "kSameAsRequested",
+    "use_tf32": "0",
+}
 
 
 class OnnxRuntime:
     """In fp32, on the GPU where ``cuda`` is wished for and the package can; callers compute on their own thread."""
 
     def __init__(self, *, cuda: bool) -> None:
-        self._providers = [_CUDA, "CPUExecutionProvider"] if cuda and self.has_cuda() else ["CPUExecutionProvider"]
-        device = "cuda" if self._providers[0] == _CUDA else "cpu"
-        self.where = Where(f"onnxruntime {onnxruntime.__version__}", device, "fp32")
+        on_cuda = cuda and self.has_cuda()
+        self._providers = [*[(_CUDA, _ON_CUDA)] * on_cuda, "CPUExecutionProvider"]
+        self.where = Where(f"onnxruntime {onnxruntime.__version__}", "cuda" if on_cuda else "cpu", "fp32")
         self._options = onnxruntime.SessionOptions()
         self._options.intra_op_num_threads = 1
         self._options.inter_op_num_threads = 1
@@ -43,6 +50,7 @@ class OnnxRuntime:
             raise BadManifest(f"model {model.name}: ONNX Runtime cannot open {network}: {wrong}") from wrong
         if self.where.device == "cuda" and _CUDA not in session.get_providers():
             raise EngineMissing(f"model {model.name}: ONNX Runtime has CUDA and cannot use it here; its log says why")
+        session.disable_fallback()  # to the CPU, for good, after the first failure of the GPU
         lost = set(described.inputs) - {each.name for each in session.get_inputs()}
         lost |= set(described.outputs) - {each.name for each in session.get_outputs()}
         if lost:
