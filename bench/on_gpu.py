@@ -36,6 +36,8 @@ from services.remote_sdk.worker import Worker
 
 Run = Callable[[], object]
 _DESCRIPTOR_FLOP = 0.5417e9  # of one face: twice the multiplications of its convolutions
+_WARM_S = 0.5
+_PROFILED = 5
 _LIMITS = Limits(32_000_000, 50_000_000)
 
 
@@ -67,7 +69,8 @@ def measure(rounds: int, device: Literal["cpu", "cuda"], sizes: Sizes = Sizes())
 def _runs(precision: Precision, sizes: Sizes) -> Iterator[tuple[str, float, str, Run]]:
     """What is measured, how much of what one run does, and the run itself."""
     device = precision.device
-    matrix = torch.ones(sizes.matrix, sizes.matrix, device=device, dtype=precision.dtype)
+    # Not ones: what changes no bits takes less power, and runs faster than anything that is computed.
+    matrix = torch.rand(sizes.matrix, sizes.matrix, device=device).to(precision.dtype)
     yield "products of matrices (the ceiling)", 2 * sizes.matrix**3, "FLOP", lambda: matrix @ matrix
     describer, chips = FaceDescriber(precision), np.stack([_chip()] * sizes.chips)
     there = on_device(chips, device)
@@ -94,6 +97,7 @@ async def _whole(settings: SdkSettings, rounds: int, callers: tuple[int, ...]) -
         await worker.start()
         await worker.warm()
         for count in callers:
+            await at_once(lambda: one_face(worker, data), count, 4 * count)  # each thread prepares for what it meets
             print(f"      {count:3}: {await at_once(lambda: one_face(worker, data), count, 4 * max(rounds, count))}")
     finally:
         await worker.stop()
@@ -111,7 +115,7 @@ def _refused() -> Iterator[None]:
 
 
 def _seconds(run: Run, rounds: int, device: torch.device) -> float:
-    """Median; the device has finished when the clock is read."""
+    """Median, once a GPU has raised its clock; the device has finished when the clock is read."""
 
     def once() -> float:
         started = time.perf_counter()
@@ -120,16 +124,24 @@ def _seconds(run: Run, rounds: int, device: torch.device) -> float:
             torch.cuda.synchronize()
         return time.perf_counter() - started
 
+    ready = time.perf_counter() + (_WARM_S if device.type == "cuda" else 0)
     once()
+    while time.perf_counter() < ready:
+        once()
     return statistics.median(once() for _ in range(rounds))
 
 
 def _busy(run: Run, device: torch.device) -> str:
-    """The share of the time of one run in which the GPU computes or copies."""
+    """The share of the time of some runs in which the GPU computes or copies. All of it is in one stream."""
     if device.type != "cuda":
         return "-"
+    torch.cuda.synchronize()
     with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        seconds = _seconds(run, 1, device) * 2
+        started = time.perf_counter()
+        for _ in range(_PROFILED):
+            run()
+        torch.cuda.synchronize()
+        seconds = time.perf_counter() - started
     return f"{sum(each.self_device_time_total for each in seen.key_averages()) / 1e6 / seconds:.0%}"
 
 

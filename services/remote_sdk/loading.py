@@ -50,8 +50,11 @@ _NUMPY = Where("numpy", "cpu", "fp32")
 
 E = TypeVar("E")
 
-FAULTS = (ModelMissing, ModelCorrupt, BadManifest, FormatError, DeviceMissing, EngineMissing)
-"""Why models cannot be opened."""
+FAULTS = (
+    *(ModelMissing, ModelCorrupt, BadManifest, FormatError, DeviceMissing, EngineMissing),
+    *(torch.OutOfMemoryError, torch.AcceleratorError),
+)
+"""Why models cannot be opened. The last two: a GPU without memory left, or one that does not work."""
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -105,11 +104,15 @@ class JpegsOnDevice:
                     jpegs[number] = jpeg
             except MienError as error:
                 outcomes[number] = error
-        # Where the device refuses one of them, the others say which: it names none.
-        with suppress(RuntimeError):
+        try:
             frames = _decoded([jpeg.data for jpeg in jpegs.values()], self._device)
             for (number, jpeg), frame in zip(jpegs.items(), frames, strict=True):
                 outcomes[number] = OnDevice(_turned(frame, jpeg.turn), jpeg.exif)
+        except RuntimeError:
+            # The device names none of those it refuses: the others say which. Until its decoder has ended it writes
+            # pictures into memory that nobody holds any more.
+            if self._device.type == "cuda":
+                torch.cuda.current_stream(self._device).synchronize()
         left = [number for number in range(len(asked)) if number not in outcomes]
         outcomes |= zip(left, self._others.decode_all([asked[number] for number in left]), strict=True)
         return [outcomes[number] for number in range(len(asked))]

@@ -12,6 +12,10 @@ from torch import Tensor
 
 Pixels = NDArray[np.uint8]
 
+_SHRINKS = 32
+"""Times that CUDA makes a picture smaller at once: the weights of a block's pixels have to fit 48 KB, which holds those
+of some 90 times."""
+
 Frame = Pixels | Tensor
 """A picture, uint8 (h, w, 3), RGB: an array, or a tensor on the device whose networks look at it."""
 
@@ -43,5 +47,15 @@ def resized(pixels: Tensor, height: int, width: int) -> Tensor:
         return pixels
     if pixels.device.type == "cpu":
         return F.interpolate(pixels, (height, width), mode="bilinear", antialias=True)
-    # CUDA resizes no bytes.
-    return F.interpolate(pixels.float(), (height, width), mode="bilinear", antialias=True).round_().byte()
+    return resized_by_cuda(pixels, height, width)
+
+
+def resized_by_cuda(pixels: Tensor, height: int, width: int) -> Tensor:
+    """As :func:`resized`. CUDA resizes no bytes, and what shrinks to less than a 32nd goes in several steps."""
+    result = pixels.float()
+    while result.shape[2:] != (height, width):
+        step = [
+            max(wanted, -(-side // _SHRINKS)) for side, wanted in zip(result.shape[2:], (height, width), strict=True)
+        ]
+        result = F.interpolate(result, step, mode="bilinear", antialias=True)
+    return result.round_().byte()

@@ -31,7 +31,9 @@ PYRAMID = 2 / 3
 # The window is 80 px: at 4 times the size it finds a face of 20 px; nobody can be told from a smaller one.
 LARGEST_UPSCALE = 4
 LOWEST_THRESHOLD = -1.0  # at -2 a photo without people has thousands of boxes
-_CANVAS_PIXELS = 8_000_000  # in one forward pass; at fp32 a pixel of canvas takes some 40 bytes
+# In one forward pass, of the pictures or of their canvases: at fp32 a pixel of canvas takes some 40 bytes. A GPU takes
+# eight canvases of 1080p at once, since it waits for the launches of a pass.
+_CPU_PIXELS, _CUDA_PIXELS = 8_000_000, 32_000_000
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,9 @@ class FaceDetector:
         self._options = network.options
         self._grid = _grid(convolutions)
         self._mean = torch.tensor(network.mean, device=self.precision.device).view(1, 3, 1, 1)
-        self._net = _build(convolutions, self.precision)
+        by_gpu = self.precision.device.type == "cuda"
+        self._pixels = _CUDA_PIXELS if by_gpu else _CPU_PIXELS
+        self._net = _build(_in_eights(convolutions) if by_gpu else convolutions, self.precision)
 
     @torch.inference_mode()
     def detect(
@@ -90,7 +94,7 @@ class FaceDetector:
         faces: list[list[Face]] = [[] for _ in images]
         for shape, members in _by_shape(images).items():
             canvas = layout(*_scaled(shape, long_side), pyramid)
-            step = max(1, _CANVAS_PIXELS // (canvas.height * canvas.width))
+            step = max(1, self._pixels // max(canvas.height * canvas.width, math.prod(shape)))
             for batch in (members[start : start + step] for start in range(0, len(members), step)):
                 found = self._search([images[index] for index in batch], canvas, threshold)
                 for index, (boxes, scores) in zip(batch, found, strict=True):
@@ -146,6 +150,17 @@ def _grid(convolutions: list[Convolution]) -> _Grid:
         origin, stride = origin * step - padding + size // 2, stride * step
         reach = max((reach - 1) * step + size - 2 * padding, 1)
     return _Grid(origin, stride, reach)
+
+
+def _in_eights(convolutions: list[Convolution]) -> list[Convolution]:
+    """The same net, 45 channels of which are 48, the last of them zero: tensor cores take eight at a time."""
+    result, added = [], 0
+    for layer in convolutions[:-1]:
+        before, added = added, -len(layer.bias) % 8
+        weight = np.pad(layer.weight, ((0, added), (0, before), (0, 0), (0, 0)))
+        result.append(layer._replace(weight=weight, bias=np.pad(layer.bias, (0, added))))
+    last = convolutions[-1]
+    return [*result, last._replace(weight=np.pad(last.weight, ((0, 0), (0, added), (0, 0), (0, 0))))]
 
 
 def _build(convolutions: list[Convolution], precision: Precision) -> nn.Sequential:

@@ -35,6 +35,9 @@ class Precision:
 def choose(device: Device = "auto", dtype: Format = "auto") -> Precision:
     """Choose device and format. "auto": CUDA if there is one, bf16 where it is faster, else fp32.
 
+    A GPU has bf16 from Ampere on; on an older one cuDNN has no kernels for it. fp32 is fp32 on a GPU, too, in the whole
+    process: left to itself torch has cuDNN round to the 10 bits of TF32.
+
     A CPU flag alone does not make bf16 faster: Zen 4 doubles the speed of fp32 (models.md section 2), a Sapphire
     Rapids without AMX halves it (76 against 160 GFLOP/s, `python -m bench.inference`). So a CPU with the flag is
     timed once per process, which takes about 10 ms.
@@ -44,8 +47,11 @@ def choose(device: Device = "auto", dtype: Format = "auto") -> Precision:
     if device == "cuda" and not torch.cuda.is_available():
         raise DeviceMissing("device cuda was asked for, but torch sees no CUDA device")
     chosen = torch.device("cuda" if on_gpu(device) else "cpu")
+    if chosen.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
     if dtype == "auto":
-        return Precision(chosen, torch.bfloat16 if chosen.type == "cuda" or bf16_pays() else torch.float32)
+        native = torch.cuda.is_bf16_supported(including_emulation=False) if chosen.type == "cuda" else bf16_pays()
+        return Precision(chosen, torch.bfloat16 if native else torch.float32)
     return Precision(chosen, torch.bfloat16 if dtype == "bfloat16" else torch.float32)
 
 

@@ -69,12 +69,11 @@ class FaceDescriber:
             raise ValueError(f"chips are uint8 (n, 150, 150, 3), not {images.dtype} {tuple(images.shape)}")
         if len(images) == 0:
             return np.empty((0, DESCRIPTOR_SIZE), np.float32)
-        return np.concatenate([self._describe(batch) for batch in images.split(self._batch)])
-
-    def _describe(self, images: Tensor) -> NDArray[np.float32]:
+        batches = images.split(self._batch)
         if self._adopted:
-            return self._adopted(in_memory(images))
-        return self.network(on_device(images, self.precision.device)).cpu().numpy()
+            return np.concatenate([self._adopted(in_memory(batch)) for batch in batches])
+        # Copied down together: a GPU has the next batch before it is done with one.
+        return torch.cat([self.network(on_device(batch, self.precision.device)) for batch in batches]).cpu().numpy()
 
 
 class Describing(nn.Module):

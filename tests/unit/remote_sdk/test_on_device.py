@@ -27,9 +27,12 @@ from services.remote_sdk.engines.onnx_engine import OnnxRuntime
 from services.remote_sdk.engines.port import EngineMissing
 from services.remote_sdk.estimators.descriptor import DlibDescriptor
 from services.remote_sdk.loading import catalogue_of
-from services.remote_sdk.networks import suppression
-from services.remote_sdk.networks.chip import face_chips
-from services.remote_sdk.networks.frames import Frame, resized
+from services.remote_sdk.models.library import builtin
+from services.remote_sdk.networks import mmod, suppression
+from services.remote_sdk.networks.chip import face_chips, template
+from services.remote_sdk.networks.convolution import folded
+from services.remote_sdk.networks.dlib_format import Convolution, read_network
+from services.remote_sdk.networks.frames import Frame, resized, resized_by_cuda
 from services.remote_sdk.networks.landmarks_on_device import Landmarks5OnDevice
 from services.remote_sdk.networks.mmod import FaceDetector
 from services.remote_sdk.networks.precision import Precision, choose
@@ -37,7 +40,7 @@ from services.remote_sdk.networks.pyramid import layout
 from services.remote_sdk.networks.resnet import FaceDescriber
 from services.remote_sdk.stages.chain import Chain, Face, Job, Seen
 from services.remote_sdk.stages.decode import AS_SHOWN, Limits, Wish, plain_jpeg
-from services.remote_sdk.worker import Worker
+from services.remote_sdk.worker import Worker, in_memory_left
 from tests.photos import SHARED, astronaut_jpeg
 from tests.unit.remote_sdk.looking import chain
 from tests.unit.remote_sdk.models import library
@@ -92,6 +95,93 @@ def test_chips_of_pictures_on_the_device_and_of_warps_are_described_together() -
     one, other, again = describer.run([here.crops["chip"], there.crops["chip"], here.crops["chip"]])
     assert np.allclose(one, again)
     assert np.linalg.norm(one - other) < 0.06
+
+
+@pytest.mark.parametrize("count", [1, 70])
+def test_chips_are_the_same_on_a_device(count: int) -> None:
+    picture = np.asarray(Pillow.open(io.BytesIO(astronaut_jpeg())).convert("RGB"))
+    picture = np.concatenate([picture, picture[:, ::-1]], axis=1)  # 512 x 1024
+    random = np.random.default_rng(5)
+    # Of 20 to 900 pixels, turned, some of them half outside.
+    turns = 10 ** random.uniform(1.3, 2.95, count) / 150 * np.exp(1j * random.uniform(-3, 3, count))
+    places = random.uniform(0, 1024, count) + 1j * random.uniform(0, 512, count)
+    points = places[:, None] + turns[:, None] * (template() @ [1, 1j] - 75 - 75j)
+    landmarks = np.stack([points.real, points.imag], axis=-1)
+    here, there = face_chips(picture, landmarks), face_chips(torch.from_numpy(picture.copy()), landmarks)
+    assert isinstance(there, torch.Tensor)
+    apart = np.abs(here.astype(int) - there.numpy())
+    assert here.any(axis=(1, 2, 3)).mean() > 0.9
+    assert apart.max() <= 1
+    assert (apart > 0).mean() < 0.01
+    assert face_chips(torch.from_numpy(picture.copy()), landmarks[:0]).shape == (0, 150, 150, 3)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 400), (9, 9)])
+def test_a_picture_too_small_for_a_chip_gives_the_same_on_a_device(size: tuple[int, int]) -> None:
+    picture = np.full((*size, 3), 200, np.uint8)
+    landmarks = np.stack([template() * 0.05, template() * 4])
+    there = face_chips(torch.from_numpy(picture), landmarks)
+    assert isinstance(there, torch.Tensor)
+    assert np.abs(there.numpy().astype(int) - face_chips(picture, landmarks)).max() <= 1
+
+
+@pytest.mark.parametrize("target", [(300, 400), (20, 80), (7, 2), (50, 3200), (600, 800)])
+def test_pictures_are_resized_in_steps_that_cuda_can_take(
+    target: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = torch.from_numpy(np.random.default_rng(6).integers(0, 256, (2, 3, 300, 6500), np.uint8))
+    expected = resized(pixels, *target)
+    seen: list[float] = []
+    interpolate = torch.nn.functional.interpolate
+
+    def watched(picture: torch.Tensor, size: list[int], **options: object) -> torch.Tensor:
+        seen.extend(side / wanted for side, wanted in zip(picture.shape[2:], size, strict=True))
+        return interpolate(picture, size, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(torch.nn.functional, "interpolate", watched)
+    found = resized_by_cuda(pixels, *target)
+    assert max(seen) <= 32
+    assert found.dtype == torch.uint8
+    # In two steps every pixel counts, too, but those in the middle of one's share a little less.
+    assert (found.int() - expected.int()).abs().max() <= (1 if max(6500 / target[1], 300 / target[0]) <= 32 else 3)
+
+
+def test_channels_that_are_always_zero_change_no_score() -> None:
+    layers = folded(read_network(builtin("dlib-mmod").read()).layers)
+    convolutions = [layer for layer in layers if isinstance(layer, Convolution)]
+    exact, canvas = choose("cpu", "float32"), torch.rand(1, 3, 120, 170) * 255 - 120
+    wide = mmod._in_eights(convolutions)
+    assert [layer.weight.shape[0] for layer in wide] == [16, 32, 32, 48, 48, 48, 1]
+    with torch.inference_mode():
+        scores, again = (mmod._build(each, exact)(canvas) for each in (convolutions, wide))
+    assert torch.allclose(scores, again, atol=1e-5)
+
+
+def test_a_batch_that_the_gpu_has_no_memory_for_goes_through_in_halves() -> None:
+    batches: list[list[int]] = []
+
+    def run(items: list[int]) -> list[int]:
+        batches.append(items)
+        if len(items) > 2 or 5 in items:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [item * item for item in items]
+
+    *found, last = in_memory_left(run)([1, 2, 3, 4, 5])
+    assert found == [1, 4, 9, 16]
+    assert isinstance(last, MienError)
+    assert last.code is Code.OVERLOADED
+    assert batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4, 5], [3], [4, 5], [4], [5]]
+    with pytest.raises(RuntimeError, match="illegal"):
+        in_memory_left(lambda items: (_ for _ in ()).throw(RuntimeError("illegal memory access")))([1, 2])
+
+
+def test_a_gpu_without_bf16_computes_in_fp32_that_is_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    for native, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation, native=native: native)
+        assert choose("auto") == Precision(CUDA, dtype)
+        assert not torch.backends.cudnn.allow_tf32
 
 
 # JPEGs that the device decodes
