@@ -331,17 +331,17 @@ async def test_of_the_requests_that_share_workers_with_one_that_ends_them_only_t
 async def test_a_long_request_that_comes_back_is_alone_at_first_and_then_joined_by_others(
     rabbit_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alone, "ALONE_S", 1.0)
+    monkeypatch.setattr(alone, "ALONE_S", 0.5)
     leaving, staying = Cook(), Cook()
     async with calling(rabbit_url) as kitchen:
         async with serving(rabbit_url, leaving, drain_s=0):
-            long = asyncio.create_task(kitchen.cook(1, 5))
+            long = asyncio.create_task(kitchen.cook(1, 3))
             await begun(leaving, 1)
         async with serving(rabbit_url, staying):
             await begun(staying, 1)
             began, short = time.monotonic(), await kitchen.cook(2, 0)
             assert (short[0], long.done()) == (2, False)
-            assert time.monotonic() - began > 0.5
+            assert time.monotonic() - began > 0.25
             assert (await long)[0] == 1
 
 
