@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Iterable, Iterator
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -86,17 +87,32 @@ class Page(Wire):
 
 
 def fault(error: ValidationError, where: str = "") -> str:
-    """One line that says what was wrong and where: ``policies.match_policy.0.limit: should be ...``."""
-    lines = (f"{_path(where, item['loc'])}: {_reason(item)}" for item in error.errors(include_url=False)[:5])
-    return "; ".join(lines)
+    """One line that says what was wrong and where: ``policies.match_policy.0.limit: should be ...``.
+
+    A value of which each of several kinds says why it is not one of them is named once.
+    """
+    reasons: dict[str, list[str]] = {}
+    for item in error.errors(include_url=False)[:5]:
+        reasons.setdefault(_path(where, item), []).append(_reason(item))
+    return "; ".join(f"{path}: {', or '.join(dict.fromkeys(said))}" for path, said in reasons.items())
 
 
-def _path(where: str, location: Iterable[int | str]) -> str:
-    parts = [where, *(str(step) for step in location if not str(step).startswith("function-"))]
+def _path(where: str, item: Any) -> str:
+    parts = [where, *(str(step) for step in item["loc"] if not _KIND.match(str(step)))]
+    if item["type"] in _NO_KIND:
+        parts.append(item["ctx"]["discriminator"].strip("'"))
     return ".".join(part for part in parts if part) or "body"
 
 
+_KIND = re.compile(r"function-|constrained-|literal\[")
+"""A step that pydantic puts into a path for a kind of value, where the value has no such field."""
+_NO_KIND = {"union_tag_invalid": "should be one of {expected_tags}", "union_tag_not_found": "Field required"}
+"""Types of errors about the field that says of which kind an object is."""
+
+
 def _reason(item: Any) -> str:
+    if said := _NO_KIND.get(item["type"]):
+        return said.format(**item["ctx"])
     return item["msg"].removeprefix("Value error, ")
 
 
