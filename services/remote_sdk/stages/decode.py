@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import io
-import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import simplejpeg
 from numpy.typing import NDArray
-from PIL import ExifTags, Image
+from PIL import Image
 
 from libs.common.errors import Code, MienError
 from libs.common.media import JPEG, PICTURES, essence, sniff
 from services.remote_sdk.stages import png
+from services.remote_sdk.stages.exif import read_exif, stored_orientation
 
 Pixels = NDArray[np.uint8]
 
@@ -23,7 +23,6 @@ _FORMATS = ("JPEG", "PNG", "BMP", "TIFF", "PPM", "WEBP")
 _MAGIC_BYTES = 64  # more than any format needs to be known by
 _JPEG_APP1, _JPEG_SCAN, _JPEG_END = b"\xff\xe1", b"\xff\xda", b"\xff\xd9"
 _JPEG_TAIL = 1024  # bytes in which the end lies: cameras pad what they write
-_EXIF_ENTRIES, _EXIF_TEXT, _EXIF_ITEMS = 200, 256, 32
 
 
 @dataclass(frozen=True)
@@ -85,14 +84,14 @@ def decode(
     _check_type(data, content_type)
     with _opened(data) as header:
         _check_pixels(header, limits)
-        stored, exif = _orientation(header), read_exif(header) if wish.with_exif else None
-        turn = _ORIENTATIONS.get(_turn_left(header, stored, upright=wish.upright))
+        turn = _ORIENTATIONS.get(_turn_left(header, stored_orientation(header), upright=wish.upright))
+        said = read_exif(header) if wish.with_exif else None
         if header.format in ("JPEG", "MPO"):
             reduced = reduction(max(header.size), wish.long_side)
             pixels = _jpeg_pixels(data, header, reduced, into if turn is None else None)
         else:
             reduced, pixels = 1, _pixels(data, header)
-        return Picture(_placed(turn(pixels) if turn else pixels, into), exif, reduced)
+        return Picture(_placed(turn(pixels) if turn else pixels, into), said, reduced)
 
 
 @dataclass(frozen=True)
@@ -119,8 +118,9 @@ def plain_jpeg(data: bytes, content_type: str | None, limits: Limits, wish: Wish
         bare = _without_exif(data)
         if bare is None or not _is_grey_or_ycbcr(header):
             return None
-        turn = _turn_left(header, _orientation(header), upright=wish.upright)
-        return PlainJpeg(bare, turn if turn in _ORIENTATIONS else None, read_exif(header) if wish.with_exif else None)
+        turn = _turn_left(header, stored_orientation(header), upright=wish.upright)
+        said = read_exif(header) if wish.with_exif else None
+        return PlainJpeg(bare, turn if turn in _ORIENTATIONS else None, said)
 
 
 def _is_grey_or_ycbcr(header: Any) -> bool:
@@ -268,13 +268,6 @@ def _placed(pixels: Pixels, into: Pixels | None) -> Pixels:
     return place
 
 
-def _orientation(header: Image.Image) -> Any:
-    try:
-        return header.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # damaged EXIF is no reason to refuse a good picture
-        return None
-
-
 # EXIF 2.32, tag 0x0112: where row 0 and column 0 of the stored picture belong.
 _ORIENTATIONS = {
     2: lambda pixels: pixels[:, ::-1],
@@ -286,49 +279,3 @@ _ORIENTATIONS = {
     8: lambda pixels: pixels[:, ::-1].transpose(1, 0, 2),
 }
 _UNDONE = {6: 8, 8: 6}  # all others undo themselves
-
-
-def read_exif(header: Image.Image) -> dict[str, Any]:
-    """EXIF as plain data by tag name: numbers, text of at most 256 characters, lists; ``GPSInfo`` is a dictionary.
-
-    Bytes (thumbnails, maker notes) and numbers that are not finite are left out; at most 200 entries. Empty when there
-    is none or it is damaged.
-    """
-    try:
-        exif = header.getexif()
-        entries = _named(dict(exif), ExifTags.TAGS) | _named(exif.get_ifd(ExifTags.IFD.Exif), ExifTags.TAGS)
-        gps = _named(exif.get_ifd(ExifTags.IFD.GPSInfo), ExifTags.GPSTAGS)
-    except Exception:  # damaged EXIF is no reason to refuse a good picture
-        return {}
-    entries.pop("ExifOffset", None)
-    entries.pop("GPSInfo", None)
-    found = dict(list(entries.items())[:_EXIF_ENTRIES])
-    return found | ({"GPSInfo": gps} if gps else {})
-
-
-def _named(tags: dict[int, Any], names: dict[int, str]) -> dict[str, Any]:
-    values = {names.get(tag, f"0x{tag:04x}"): _plain(value) for tag, value in tags.items()}
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def _plain(value: Any) -> Any:
-    """A JSON-safe copy of one EXIF value; None when it has none."""
-    if isinstance(value, str):
-        return value.replace("\0", "").strip()[:_EXIF_TEXT]
-    if isinstance(value, int):
-        return int(value)
-    if isinstance(value, (tuple, list)):
-        items = [_plain(item) for item in value[:_EXIF_ITEMS]]
-        return None if None in items else items
-    if isinstance(value, (bytes, dict)) or value is None:
-        return None
-    return _number(value)
-
-
-def _number(value: Any) -> float | None:
-    """Rationals, of which some have a zero below."""
-    try:
-        number = float(value)
-    except (TypeError, ValueError, ZeroDivisionError):
-        return None
-    return round(number, 6) if math.isfinite(number) else None
