@@ -7,7 +7,6 @@ import io
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -25,6 +24,7 @@ from services.remote_sdk.costs import cost_s
 from services.remote_sdk.decoding.port import Decoder
 from services.remote_sdk.engines.port import Where
 from services.remote_sdk.estimators.port import Findings, Informed
+from services.remote_sdk.gpu_faults import enduring
 from services.remote_sdk.loading import Models, open_decoder, open_models, where
 from services.remote_sdk.networks.chip import face_chips
 from services.remote_sdk.networks.frames import on_device
@@ -222,14 +222,12 @@ class Worker:
         # Added to the pool last first: descriptions finish pictures that were begun.
         return _Stages(
             models=models,
-            describing=Batcher(self._pool, "describe", in_memory_left(models.describer[1].run), most),
-            estimating={
-                name: Batcher(self._pool, name, in_memory_left(estimator.run), most) for name, estimator in everyone
-            },
+            describing=Batcher(self._pool, "describe", enduring(models.describer[1].run), most),
+            estimating={name: Batcher(self._pool, name, enduring(estimator.run), most) for name, estimator in everyone},
             looking=Batcher(
                 self._pool,
                 "look",
-                in_memory_left(_chain(models, decoder, max(_ENOUGH, settings.detect_long_side or 0)).run),
+                enduring(_chain(models, decoder, max(_ENOUGH, settings.detect_long_side or 0)).run),
                 _CUDA_PICTURES if by_gpu else _CPU_PICTURES,
                 queue_limit=settings.queue_limit,
                 queue_age_s=settings.queue_age_s,
@@ -238,22 +236,6 @@ class Worker:
             follows={name: self._catalogue.needed_by(name) for name, each in everyone if isinstance(each, Informed)},
             informing={name: each.informed for name, each in everyone if isinstance(each, Informed)},
         )
-
-
-def in_memory_left(run: Callable[[list[Any]], list[Any]]) -> Callable[[list[Any]], list[Any]]:
-    """``run`` for a GPU that other threads and processes use as well: a batch that it has no memory for goes through in
-    halves. An item for which there is none is OVERLOADED."""
-
-    def halving(items: list[Any]) -> list[Any]:
-        with suppress(torch.OutOfMemoryError):
-            return run(items)
-        # What the failed run had in the GPU's memory is let go with its error, before the halves begin.
-        if len(items) == 1:
-            return [MienError(Code.OVERLOADED, "the GPU has no memory left", retry_after_s=1)]
-        middle = len(items) // 2
-        return halving(items[:middle]) + halving(items[middle:])
-
-    return halving
 
 
 def _align(models: Models) -> None:

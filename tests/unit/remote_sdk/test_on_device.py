@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -26,6 +28,7 @@ from services.remote_sdk.engines.net import load
 from services.remote_sdk.engines.onnx_engine import OnnxRuntime
 from services.remote_sdk.engines.port import EngineMissing
 from services.remote_sdk.estimators.descriptor import DlibDescriptor
+from services.remote_sdk.gpu_faults import enduring
 from services.remote_sdk.loading import catalogue_of
 from services.remote_sdk.models.library import builtin
 from services.remote_sdk.networks import mmod, suppression
@@ -40,7 +43,7 @@ from services.remote_sdk.networks.pyramid import layout
 from services.remote_sdk.networks.resnet import FaceDescriber
 from services.remote_sdk.stages.chain import Chain, Face, Job, Seen
 from services.remote_sdk.stages.decode import AS_SHOWN, Limits, Wish, plain_jpeg
-from services.remote_sdk.worker import Worker, in_memory_left
+from services.remote_sdk.worker import Worker
 from tests.photos import SHARED, astronaut_jpeg
 from tests.unit.remote_sdk.looking import chain
 from tests.unit.remote_sdk.models import library
@@ -166,13 +169,25 @@ def test_a_batch_that_the_gpu_has_no_memory_for_goes_through_in_halves() -> None
             raise torch.OutOfMemoryError("CUDA out of memory")
         return [item * item for item in items]
 
-    *found, last = in_memory_left(run)([1, 2, 3, 4, 5])
+    *found, last = enduring(run)([1, 2, 3, 4, 5])
     assert found == [1, 4, 9, 16]
     assert isinstance(last, MienError)
     assert last.code is Code.OVERLOADED
     assert batches == [[1, 2, 3, 4, 5], [1, 2], [3, 4, 5], [3], [4, 5], [4], [5]]
     with pytest.raises(RuntimeError, match="illegal"):
-        in_memory_left(lambda items: (_ for _ in ()).throw(RuntimeError("illegal memory access")))([1, 2])
+        enduring(lambda items: (_ for _ in ()).throw(RuntimeError("illegal memory access")))([1, 2])
+
+
+def test_a_process_whose_gpu_failed_ends_as_if_it_were_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(items: list[int]) -> list[int]:
+        raise torch.AcceleratorError("CUDA error: an illegal memory access was encountered\nand more")
+
+    sent: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "kill", lambda process, told: sent.append((process, told)))
+    with pytest.raises(MienError) as failed:
+        enduring(run)([1, 2])
+    assert failed.value.code is Code.ENGINE_FAILED
+    assert sent == [(os.getpid(), signal.SIGTERM)]
 
 
 def test_a_gpu_without_bf16_computes_in_fp32_that_is_not_rounded(monkeypatch: pytest.MonkeyPatch) -> None:
