@@ -116,19 +116,21 @@ class MongoLists:
             )
         return done.matched_count == 1
 
-    async def mark(self, account: Id, list_ids: Sequence[Id], now_ms: int) -> None:
-        """Those that exist are deleted from here on, and their places are free."""
+    async def mark(self, account: Id, list_ids: Sequence[Id], now_ms: int) -> set[str]:
+        """Those that exist are deleted from here on, and their places are free. Returns their numbers."""
         owned = self._of(account)
+        numbers = {*(await self.links(account, list_ids)).values()}
         operations = [
             UpdateOne(
                 owned.where({"_id": number, "deleted": False}),
                 {"$set": {"place": number, "deleted": True, "deleted_ms": now_ms}},
             )
-            for number in (await self.links(account, list_ids)).values()
+            for number in sorted(numbers)
         ]
         if operations:
             with reached():
                 await owned.collection.bulk_write(operations, ordered=False)
+        return numbers
 
     async def marks(self, account: Id, list_ids: Sequence[Id]) -> Marks:
         """Of lists that had these ids."""

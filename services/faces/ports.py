@@ -88,8 +88,8 @@ class FaceStore(Protocol):
         """Set the user data; whether the list exists."""
         ...
 
-    async def delete_lists(self, account: Id, list_ids: list[Id]) -> None:
-        """Delete those that exist, and the links to them."""
+    async def delete_lists(self, account: Id, list_ids: list[Id]) -> list[Id]:
+        """Delete those that exist, and the links to them. Returns the faces that were in them until then."""
         ...
 
     async def finish_deletions(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from libs.common import clock
 from libs.common.errors import Code, MienError, said_once
 from libs.common.ids import Id, new_id
-from libs.common.wire.base import Page
+from libs.common.wire.base import Page, chunks
 from libs.common.wire.faces import (
     Attribute,
     AttributeDraft,
@@ -257,14 +257,16 @@ class Faces:
         """Delete lists; their faces stay, or go as well ``with_faces``. Raises LISTS_MISSING before any work.
 
         Faces go first and a thousand at a time: one transaction of all would hold up every other writer, and
-        a call cut short can be made again.
+        a call cut short can be made again. Those that joined meanwhile go last.
         """
         await self.require_lists(account, list_ids)
         chunk = Page(page_size=MAX_BATCH)
         for list_id in list_ids if with_faces else []:
             while members := await self._store.members(account, list_id, chunk):
                 await self.delete_faces(account, members)
-        await self._store.delete_lists(account, list_ids)
+        late = await self._store.delete_lists(account, list_ids)
+        for some in chunks(late, MAX_BATCH) if with_faces else ():
+            await self.delete_faces(account, some)
 
     async def link(self, account: Id, link: Link) -> None:
         """Attach faces to a list or detach them; doing it twice is harmless.

@@ -224,13 +224,18 @@ def add_list(db: sqlite3.Connection, account: Id, drawn: FaceList) -> None:
     )
 
 
-def delete_lists(db: sqlite3.Connection, account: Id, list_ids: list[Id]) -> None:
+def delete_lists(db: sqlite3.Connection, account: Id, list_ids: list[Id]) -> list[Id]:
+    """Returns their faces."""
+    left: dict[Id, None] = {}
     for list_id in list_ids:
         if missing(db, "list", account, [list_id]):
             continue
-        members = db.execute("SELECT face_id FROM list_face WHERE list_id = ?", (list_id,)).fetchall()
+        rows = db.execute("SELECT face_id FROM list_face WHERE list_id = ?", (list_id,)).fetchall()
+        members: list[Id] = [row["face_id"] for row in rows]
         db.execute("DELETE FROM list WHERE list_id = ?", (list_id,))
-        revise(db, account, [row["face_id"] for row in members])
+        revise(db, account, members)
+        left |= dict.fromkeys(members)
+    return [*left]
 
 
 def require_link(db: sqlite3.Connection, account: Id, list_id: Id, face_ids: list[Id]) -> None:

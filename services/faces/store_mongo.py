@@ -206,9 +206,10 @@ class MongoFaceStore:
     async def patch_list(self, account: Id, list_id: Id, user_data: str) -> bool:
         return await self._lists.patch(account, list_id, user_data)
 
-    async def delete_lists(self, account: Id, list_ids: list[Id]) -> None:
-        await self._lists.mark(account, list_ids, self._now_ms())
-        await self._unlink(account, await self._lists.marks(account, list_ids))
+    async def delete_lists(self, account: Id, list_ids: list[Id]) -> list[Id]:
+        marked = await self._lists.mark(account, list_ids, self._now_ms())
+        left = await self._unlink(account, await self._lists.marks(account, list_ids))
+        return [face_id for face_id, numbers in left.items() if marked & numbers]
 
     async def finish_deletions(self) -> None:
         """Take faces out of deleted lists of every account, for those who died on the way, and forget old lists."""
@@ -242,17 +243,20 @@ class MongoFaceStore:
         gone = await self._lists.touch(account, numbers, now_ms)
         return bool(gone) and await self._change(account, face_ids, _relinked(lambda links: _without(links, gone)))
 
-    async def _unlink(self, account: Id, marks: Marks) -> None:
-        """Take every face out of deleted lists."""
+    async def _unlink(self, account: Id, marks: Marks) -> dict[Id, set[str]]:
+        """Take every face out of deleted lists; which those were, with the numbers each had."""
+        left: dict[Id, set[str]] = {}
         owned = self._of(account)
         linked = owned.where({"lists": {"$in": sorted(set(marks.values()))}, "numbers": {"$in": sorted(marks)}})
         leave = _relinked(lambda links: _without(links, marks.keys()))
         while marks:
             with reached():
-                some = await owned.collection.find(linked, {"_id": 1}).limit(CHUNK).to_list()
+                some = await owned.collection.find(linked, {"_id": 1, "numbers": 1}).limit(CHUNK).to_list()
             if not some:
-                return
+                break
             await self._change(account, [one["_id"] for one in some], leave)
+            left |= {one["_id"]: set(one["numbers"]) for one in some}
+        return left
 
     # The feed
 

@@ -165,8 +165,8 @@ class SqliteFaceStore:
         sql = "UPDATE list SET user_data = ? WHERE account = ? AND list_id = ?"
         return await self._database.write(lambda db: db.execute(sql, (user_data, account, list_id)).rowcount > 0)
 
-    async def delete_lists(self, account: Id, list_ids: list[Id]) -> None:
-        await self._database.write(lambda db: statements.delete_lists(db, account, list_ids))
+    async def delete_lists(self, account: Id, list_ids: list[Id]) -> list[Id]:
+        return await self._database.write(lambda db: statements.delete_lists(db, account, list_ids))
 
     async def finish_deletions(self) -> None:
         """A transaction leaves nothing to complete."""

@@ -388,6 +388,27 @@ async def test_the_store_itself_keeps_accounts_apart(opened: Stores) -> None:
     assert after == before
 
 
+@pytest.mark.parametrize("with_faces", [True, False])
+async def test_who_joins_a_list_at_the_last_moment_goes_with_it_where_its_faces_do(
+    opened: Stores, monkeypatch: pytest.MonkeyPatch, with_faces: bool
+) -> None:
+    account, faces = ACCOUNTS[0], opened.faces()
+    doomed, kept = await faces.create_list(account, ListDraft()), await faces.create_list(account, ListDraft())
+    early, late, stranger = (FaceDraft(face_id=one, lists=[doomed, kept]) for one in IDS[:3])
+    await faces.create_faces(account, [early, stranger.model_copy(update={"lists": [kept]})])
+    delete = opened.store.delete_lists
+
+    async def deleted_just_after_somebody_joined(*arguments: Any) -> Any:
+        await faces.create_faces(account, [late])
+        return await delete(*arguments)
+
+    monkeypatch.setattr(opened.store, "delete_lists", deleted_just_after_somebody_joined)
+    await faces.delete_lists(account, [doomed], with_faces=with_faces)
+    left = await faces.find_faces(account, FaceFilter(), Page(page_size=10))
+    assert {face.face_id for face in left} == ({IDS[2]} if with_faces else set(IDS[:3]))
+    assert all(face.lists == [kept] for face in left)
+
+
 async def test_an_id_that_many_want_at_once_is_one_accounts(opened: Stores) -> None:
     faces = opened.faces()
     draft = TemporaryAttributeDraft(attribute_id=uid(), basic_attributes=StoredBasicAttributes(age=1))
