@@ -76,7 +76,7 @@ async def _served(kitchen: Kitchen, dish: int) -> None:
             try:
                 assert await kitchen.cook(dish, 0) == dish
             except MienError as refusal:
-                if refusal.code is not Code.STORE_UNAVAILABLE:
+                if refusal.retry_after_s is None:
                     raise
                 await asyncio.sleep(0.1)
             else:
