@@ -196,7 +196,9 @@ class Link:
         except PublishError:
             raise Unroutable(Code.STORE_UNAVAILABLE, f"RabbitMQ: no queue for {key}", retry_after_s=1) from None
         except DeliveryError:
-            raise MienError(Code.OVERLOADED, f"too much waits in {key}", retry_after_s=1) from None
+            raise MienError(
+                Code.OVERLOADED, f"{key} takes nothing now: too much waits in it, or it is being made", retry_after_s=1
+            ) from None
         except TimeoutError:
             raise unavailable(f"no confirm for {key} within {CONFIRM_S:g} s") from None
         except CONNECTION_EXCEPTIONS as lost:
