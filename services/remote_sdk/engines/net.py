@@ -8,17 +8,16 @@ from pathlib import PurePosixPath
 from typing import Any, TypeVar
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
 from services.remote_sdk.engines.port import Array, Engine, EngineMissing, Network, Where
 from services.remote_sdk.models import manifest
 from services.remote_sdk.models.library import Model
 from services.remote_sdk.models.manifest import BadManifest, Manifest, Numbers, Picture
+from services.remote_sdk.networks.frames import Pixels
 from services.remote_sdk.stages.luma import luma_of
 
 T = TypeVar("T")
-Pixels = NDArray[np.uint8]
 
 
 class Net:

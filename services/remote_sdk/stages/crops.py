@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from services.remote_sdk.networks.frames import Pixels
 from services.remote_sdk.networks.similarity import fit, plane
 
-Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
 
